@@ -1,0 +1,14 @@
+"""Where things are, found from this file's own place and never from the working directory."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+DATA = ROOT / "data"
+RENDERED = DATA / "rendered"
+PANELS = DATA / "panels"
+RUNS = ROOT / "runs"
+FIGURES = ROOT / "figures"
+
+# Real micrographs kept beside the project, never inside it; whatever uses them skips when absent.
+SHARED_MANIFEST = ROOT.parent / "shared" / "micrographs" / "manifest.csv"

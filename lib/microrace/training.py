@@ -1,0 +1,780 @@
+"""Train the embedding by cross-validation inside the training set, keep it, and answer the quiz with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_metric_learning import losses, miners
+from sklearn.linear_model import Ridge
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from microrace import augment, micrographs
+from microrace.micrographs import NONE_OF_THESE
+from microrace.models import EmbeddingNet, NeighbourClassifier, answers_from_scores
+
+# Physical fields of view that crops are drawn at, an octave apart. Every image supplies those that its size and
+# scale allow; from 1.1 to 212 pixels per um a micrograph of ordinary size reaches three or four of them.
+FIELDS_OF_VIEW_UM = tuple(2.5 * 2.0**i for i in range(-3, 11))
+
+SCALE_HANDLING = ("none", "normalised", "told", "both")
+LOSSES = ("triplet", "triplet-hard", "multi-similarity", "supervised-contrastive", "cross-entropy")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides what a training run gives, besides the manifest.
+
+    Attributes
+    ----------
+    backbone, weights : str
+        As in `models.build_backbone`.
+    embedding_dim : int
+        Dimensions of the embedding.
+    scale_handling : str
+        ``none``: crops of a share of the image, scale unknown; ``normalised``: crops at fixed physical fields of
+        view; ``told``: the network is given log2 of the crop's scale; ``both``.
+    pipeline : str
+        Augmentation, one of `augment.PIPELINES`.
+    loss : str
+        One of `LOSSES`; ``triplet`` mines semi-hard triplets.
+    epochs, crops_per_epoch, batch_size : int
+    learning_rate, weight_decay : float
+        Of AdamW with one cosine cycle.
+    crop_px : int
+        Side of the square crops.
+    crops_per_field : int
+        Crops at each field of view when an image is judged.
+    n_folds : int
+        Grouped folds; the machine is the ensemble of the networks trained in them.
+    max_train_images : int
+        Train each network on at most so many images, drawn class by class; 0 takes all. For learning curves.
+    neighbours : int
+        Training crops compared from each class.
+    accept_share : float
+        Share of held-out training images that "none of these" must leave alone.
+    seed : int
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    workers : int
+        Processes that make crops; the result does not depend on it.
+    """
+
+    backbone: str = "residual"
+    weights: str = ""
+    embedding_dim: int = 16
+    scale_handling: str = "both"
+    pipeline: str = "full"
+    loss: str = "triplet"
+    epochs: int = 20
+    crops_per_epoch: int = 1024
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    crop_px: int = 96
+    crops_per_field: int = 4
+    n_folds: int = 3
+    max_train_images: int = 0
+    neighbours: int = 5
+    accept_share: float = 0.95
+    seed: int = 0
+    device: str = "auto"
+    workers: int = 2
+
+    def __post_init__(self):
+        for name, value, known in (
+            ("scale_handling", self.scale_handling, SCALE_HANDLING),
+            ("pipeline", self.pipeline, tuple(augment.PIPELINES)),
+            ("loss", self.loss, LOSSES),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value!r} is not known; take one of {', '.join(known)}")
+        for name in ("epochs", "crops_per_epoch", "batch_size", "crop_px", "crops_per_field", "neighbours"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.n_folds < 2:
+            raise ValueError(f"n_folds must be at least 2, not {self.n_folds}")
+        if not 0 < self.accept_share < 1:
+            raise ValueError(f"accept_share must lie between 0 and 1, not {self.accept_share}")
+
+    @property
+    def fields_of_view_um(self):
+        """Physical fields of view of the crops, or None where scale is not normalised."""
+        return FIELDS_OF_VIEW_UM if self.scale_handling in ("normalised", "both") else None
+
+    @property
+    def told_scale(self) -> bool:
+        """Whether the network is given the scale."""
+        return self.scale_handling in ("told", "both")
+
+
+def resolve_device(device: str) -> torch.device:
+    """``auto`` to CUDA, then MPS, then the processor; any other name as it is."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _autocast(device: torch.device):
+    # bf16 pays on processors and GPUs that have it; MPS does not take part.
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type in ("cpu", "cuda"))
+
+
+class TrainingCrops(Dataset):
+    """Augmented crops of one epoch; item i depends on (seed, epoch, i) alone, whatever process makes it."""
+
+    def __init__(self, images, pixels_per_um, image_index, config: TrainingConfig, epoch: int):
+        self.images, self.pixels_per_um, self.image_index = images, pixels_per_um, image_index
+        self.seed, self.epoch = config.seed, epoch
+        self.pipeline = augment.build_pipeline(
+            config.pipeline, crop_px=config.crop_px, fields_of_view_um=config.fields_of_view_um
+        )
+
+    def __len__(self):
+        return len(self.image_index)
+
+    def __getitem__(self, i):
+        augment.seeded(self.pipeline, self.seed, self.epoch, i)
+        image = self.image_index[i]
+        out = self.pipeline(image=self.images[image], pixels_per_um=self.pixels_per_um[image])
+        crop = np.ascontiguousarray(out["image"], dtype=np.float32)
+        return crop[None], np.float32(math.log2(out["pixels_per_um"])), image
+
+
+def draw_images(labels, groups, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw n image positions: a class, then one of its specimens, then one of that specimen's images.
+
+    Every class comes up equally often (in turn, so that each batch holds all of them), and inside a class every
+    specimen, so that a much-photographed specimen does not stand for its class.
+
+    Parameters
+    ----------
+    labels, groups : array (n_images,)
+    n : int
+    rng : numpy Generator
+
+    Returns
+    -------
+    array (n,) of int
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    by_class = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        by_class.append([members[groups[members] == g] for g in np.unique(groups[members])])
+    order = np.concatenate([rng.permutation(len(by_class)) for _ in range(-(-n // len(by_class)))])[:n]
+    drawn = np.empty(n, dtype=int)
+    for i, c in enumerate(order):
+        specimen = by_class[c][rng.integers(len(by_class[c]))]
+        drawn[i] = specimen[rng.integers(len(specimen))]
+    return drawn
+
+
+class ImageCrops:
+    """The crops by which images are judged: made once, in memory, float16.
+
+    Attributes
+    ----------
+    crops : array (n_crops, crop_px, crop_px)
+    log2_pixels_per_um : array (n_crops,)
+    image_index : array (n_crops,)
+        Which image a crop belongs to.
+    centre_field_um : array (n_crops,)
+        Field of view of each crop in um.
+    """
+
+    def __init__(self, images, pixels_per_um, config: TrainingConfig):
+        crops, scales, index = [], [], []
+        for i, (image, scale) in enumerate(zip(images, pixels_per_um, strict=True)):
+            c, s = augment.evaluation_crops(
+                image,
+                scale,
+                crop_px=config.crop_px,
+                fields_of_view_um=config.fields_of_view_um,
+                crops_per_field=config.crops_per_field,
+            )
+            crops.append(np.asarray(c, dtype=np.float16))
+            scales.append(s)
+            index.append(np.full(len(c), i))
+        self.crops = np.concatenate(crops)
+        self.log2_pixels_per_um = np.log2(np.concatenate(scales)).astype(np.float32)
+        self.image_index = np.concatenate(index)
+        self.n_images = len(images)
+
+    def of(self, images) -> np.ndarray:
+        """Positions of the crops of these images (an array of image positions)."""
+        return np.flatnonzero(np.isin(self.image_index, images))
+
+
+@torch.inference_mode()
+def embed(net: EmbeddingNet, crops, log2_pixels_per_um, device, batch_size: int = 256) -> np.ndarray:
+    """Embed crops (n, h, w) of given log2 scale (n,): array (n, embedding_dim) of float32."""
+    net.eval()
+    device = torch.device(device)
+    out = []
+    for start in range(0, len(crops), batch_size):
+        x = torch.from_numpy(np.asarray(crops[start : start + batch_size], dtype=np.float32))[:, None]
+        x = x.to(device).contiguous(memory_format=torch.channels_last)
+        s = torch.from_numpy(np.asarray(log2_pixels_per_um[start : start + batch_size])).to(device)
+        with _autocast(device):
+            out.append(net(x, s).float().cpu().numpy())
+    return np.concatenate(out)
+
+
+class MetricLoss(torch.nn.Module):
+    """The loss by name, and the share of triplets that still teach something.
+
+    ``triplet`` is the paper's: triplets mined semi-hard (Schroff et al., 2015), margin 0.2 on the unit sphere.
+    The others are pytorch-metric-learning's, for comparison.
+    """
+
+    def __init__(self, name: str, n_classes: int, embedding_dim: int, margin: float = 0.2):
+        super().__init__()
+        self.name, self.margin, self.miner = name, margin, None
+        if name == "triplet":
+            self.loss = losses.TripletMarginLoss(margin=margin)
+            self.miner = miners.TripletMarginMiner(margin=margin, type_of_triplets="semihard")
+        elif name == "triplet-hard":
+            self.loss = losses.TripletMarginLoss(margin=margin)
+            self.miner = miners.BatchHardMiner()
+        elif name == "multi-similarity":
+            self.loss = losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5)
+            self.miner = miners.MultiSimilarityMiner()
+        elif name == "supervised-contrastive":
+            self.loss = losses.SupConLoss(temperature=0.1)
+        else:
+            self.loss = losses.NormalizedSoftmaxLoss(n_classes, embedding_dim, temperature=0.1)
+
+    def forward(self, embeddings, labels):
+        """Loss of a batch and its share of active triplets (those inside the margin)."""
+        mined = self.miner(embeddings, labels) if self.miner is not None else None
+        return self.loss(embeddings, labels, mined), self.active_share(embeddings.detach(), labels)
+
+    def active_share(self, embeddings, labels) -> float:
+        """Share of all triplets of the batch whose negative is not yet ``margin`` farther than the positive."""
+        distance = torch.cdist(embeddings, embeddings)
+        same = labels[:, None] == labels[None, :]
+        positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        gap = distance[:, None, :] - distance[:, :, None]
+        valid = positive[:, :, None] & ~same[:, None, :]
+        n = int(valid.sum())
+        return float(((gap < self.margin) & valid).sum()) / n if n else math.nan
+
+
+def _save(obj, path: Path):
+    """Write whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    torch.save(obj, temporary)
+    os.replace(temporary, path)
+
+
+def fit_network(
+    images,
+    manifest: pd.DataFrame,
+    train_index,
+    config: TrainingConfig,
+    *,
+    validate=None,
+    checkpoint: Path | None = None,
+    description: str = "training",
+) -> tuple[EmbeddingNet, pd.DataFrame]:
+    """Train one network on some images.
+
+    Parameters
+    ----------
+    images : list of array (H, W)
+        Of every row of ``manifest``.
+    manifest : DataFrame
+        Rows with ``label``, ``split_group``, ``pixels_per_um``.
+    train_index : array of int
+        Rows to train on.
+    config : TrainingConfig
+    validate : callable, optional
+        Takes the network, gives the accuracy on the held-out images; called after every epoch.
+    checkpoint : Path, optional
+        Written after every epoch; a run with the same configuration and images goes on from it.
+    description : str
+        Shown on the progress bar.
+
+    Returns
+    -------
+    EmbeddingNet
+    DataFrame
+        One row an epoch: epoch, loss, active_triplets, spread, validation_accuracy, seconds.
+
+    Raises
+    ------
+    FloatingPointError
+        When the loss is no longer a number.
+    """
+    device = resolve_device(config.device)
+    label_names = sorted(manifest["label"].iloc[train_index].unique())
+    class_of = manifest["label"].map({name: i for i, name in enumerate(label_names)}).to_numpy()
+    scales = manifest["pixels_per_um"].to_numpy()
+    torch.manual_seed(config.seed)
+    net = EmbeddingNet(config.backbone, config.weights, config.embedding_dim, config.told_scale)
+    criterion = MetricLoss(config.loss, len(label_names), config.embedding_dim)
+    net.to(device, memory_format=torch.channels_last)
+    criterion.to(device)
+    parameters = [*net.parameters(), *criterion.parameters()]
+    optimiser = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+    steps_per_epoch = max(1, config.crops_per_epoch // config.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.epochs * steps_per_epoch, pct_start=0.2
+    )
+    rows, first_epoch = [], 0
+    identity = json.dumps(
+        [dataclasses.asdict(config), manifest["sha256"].iloc[train_index].tolist(), list(label_names)], default=str
+    )
+    if checkpoint is not None and checkpoint.is_file():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        if saved["identity"] == identity:
+            net.load_state_dict(saved["net"])
+            criterion.load_state_dict(saved["criterion"])
+            optimiser.load_state_dict(saved["optimiser"])
+            schedule.load_state_dict(saved["schedule"])
+            rows, first_epoch = saved["rows"], saved["epoch"]
+
+    progress = tqdm(range(first_epoch, config.epochs), desc=description, unit="epoch", initial=first_epoch,
+                    total=config.epochs, leave=True, mininterval=1.0)  # fmt: skip
+    for epoch in progress:
+        started = time.perf_counter()
+        # All randomness of an epoch comes from (seed, epoch), so a resumed run draws what an unbroken one would.
+        torch.manual_seed(config.seed * 100_003 + epoch)
+        rng = np.random.default_rng([config.seed, epoch])
+        labels, groups = manifest["label"].iloc[train_index], manifest["split_group"].iloc[train_index]
+        drawn = np.asarray(train_index)[draw_images(labels, groups, steps_per_epoch * config.batch_size, rng)]
+        loader = DataLoader(
+            TrainingCrops(images, scales, drawn, config, epoch), config.batch_size, num_workers=config.workers
+        )
+        net.train()
+        losses_, active, spread = [], [], []
+        for crops, log2_scale, image in loader:
+            crops = crops.to(device).contiguous(memory_format=torch.channels_last)
+            target = torch.from_numpy(class_of[image.numpy()].astype(np.int64)).to(device)
+            with _autocast(device):
+                embedded = net(crops, log2_scale.to(device))
+            loss, share = criterion(embedded.float(), target)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(f"the loss became {loss.item()} in epoch {epoch + 1}; lower learning_rate")
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            losses_.append(loss.item())
+            active.append(share)
+            spread.append(embedded.detach().float().std(dim=0).mean().item())
+        rows.append(
+            {
+                "epoch": epoch + 1,
+                "loss": float(np.mean(losses_)),
+                "active_triplets": float(np.nanmean(active)),
+                "spread": float(np.mean(spread)),
+                "validation_accuracy": float(validate(net)) if validate is not None else math.nan,
+                "seconds": time.perf_counter() - started,
+            }
+        )
+        last = rows[-1]
+        progress.set_postfix(
+            loss=f"{last['loss']:.3f}",
+            active=f"{last['active_triplets']:.2f}",
+            validation=f"{last['validation_accuracy']:.2f}",
+        )
+        if checkpoint is not None:
+            _save(
+                {
+                    "identity": identity,
+                    "epoch": epoch + 1,
+                    "net": net.state_dict(),
+                    "criterion": criterion.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "rows": rows,
+                },
+                checkpoint,
+            )
+    net.eval()
+    return net, pd.DataFrame(rows)
+
+
+class Machine:
+    """The trained decision maker: one network a fold, the training crops in its space, and the threshold.
+
+    Every network was trained without the images of its fold, so the validation accuracy and the threshold for
+    "none of these" come from images that the network judging them had not seen; on new images all networks
+    judge and their scores are averaged.
+    """
+
+    def __init__(self, config: TrainingConfig, classes: list[str], members: list, threshold: float):
+        self.config, self.classes, self.members, self.threshold = config, classes, members, threshold
+
+    def judge(self, images: ImageCrops) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (n_images, n_classes) and distances (n_images,), averaged over the networks."""
+        device = resolve_device(self.config.device)
+        results = []
+        for net, classifier in self.members:
+            points = embed(net.to(device), images.crops, images.log2_pixels_per_um, device)
+            results.append(classifier.image_scores(points, images.image_index, images.n_images))
+        return np.mean([r[0] for r in results], axis=0), np.mean([r[1] for r in results], axis=0)
+
+    def scores(self, files, images: ImageCrops) -> pd.DataFrame:
+        """One row an image: image, answer, score (of the answer), distance, then one column a class."""
+        probability, distance = self.judge(images)
+        answer = answers_from_scores(probability, distance, self.classes, self.threshold)
+        best = probability.max(axis=1)
+        # A rejected image's score is how far past the threshold it lies, squeezed into (0.5, 1).
+        rejected = np.array([a == NONE_OF_THESE for a in answer])
+        score = np.where(rejected, distance / (distance + self.threshold + 1e-12), best)
+        frame = pd.DataFrame({"image": list(files), "answer": answer, "score": score, "distance": distance})
+        return pd.concat([frame, pd.DataFrame(probability, columns=self.classes)], axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write networks, training crops' embeddings, classes, threshold and configuration to one file."""
+        _save(
+            {
+                "config": dataclasses.asdict(self.config),
+                "classes": self.classes,
+                "threshold": self.threshold,
+                "members": [
+                    {
+                        "net": {k: v.cpu() for k, v in net.state_dict().items()},
+                        "embeddings": torch.from_numpy(classifier.embeddings),
+                        "class_index": torch.from_numpy(classifier.class_index),
+                    }
+                    for net, classifier in self.members
+                ],
+            },
+            Path(path),
+        )
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto") -> Machine:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            When the run has no trained machine yet.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no trained machine at {path}; run the study first (make STUDY=...)")
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        config = TrainingConfig(**{**saved["config"], "device": device})
+        members = []
+        for member in saved["members"]:
+            # The saved state holds everything; starting weights are not read again.
+            net = EmbeddingNet(config.backbone, "", config.embedding_dim, config.told_scale)
+            net.load_state_dict(member["net"])
+            net.to(memory_format=torch.channels_last)
+            classifier = NeighbourClassifier(
+                member["embeddings"].numpy(), member["class_index"].numpy(), len(saved["classes"]), config.neighbours
+            )
+            members.append((net, classifier))
+        return cls(config, saved["classes"], members, saved["threshold"])
+
+
+def folds_of(training: pd.DataFrame, config: TrainingConfig) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Grouped folds of the training rows: (train, validation) positions, the former thinned where asked for.
+
+    Raises
+    ------
+    ValueError
+        When fewer images than classes are asked for.
+    """
+    folds = []
+    for f, (train_index, valid_index) in enumerate(micrographs.group_folds(training, config.n_folds, config.seed)):
+        train_index, valid_index = np.sort(train_index), np.sort(valid_index)
+        limit = config.max_train_images
+        if 0 < limit < len(train_index):
+            labels = training["label"].to_numpy()[train_index]
+            n_classes = len(np.unique(labels))
+            if limit < n_classes:
+                raise ValueError(f"max_train_images={limit} is fewer than the {n_classes} classes")
+            # Shuffled, then the first of every class, the second of every class, ...: each class gets its share.
+            shuffled = np.random.default_rng([config.seed, f]).permutation(len(train_index))
+            turn = pd.Series(labels[shuffled]).groupby(labels[shuffled]).cumcount().to_numpy()
+            train_index = np.sort(train_index[shuffled[np.argsort(turn, kind="stable")[:limit]]])
+        folds.append((train_index, valid_index))
+    return folds
+
+
+@dataclass
+class TrainingResult:
+    """What `train` gives: the machine, and what cross-validation said of it.
+
+    ``held_out`` has one row a training image: file, label, split_group, answer (never "none of these"), distance,
+    correct.
+    """
+
+    machine: Machine
+    history: pd.DataFrame
+    held_out: pd.DataFrame
+
+
+def train(manifest: pd.DataFrame, config: TrainingConfig, run_dir: Path | None = None) -> TrainingResult:
+    """Train the machine on the manifest's training rows.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+        As `micrographs.read_manifest` gives it; quiz rows are not looked at.
+    config : TrainingConfig
+    run_dir : Path, optional
+        Where checkpoints go (``checkpoint-fold<i>.pt``).
+
+    Returns
+    -------
+    TrainingResult
+    """
+    device = resolve_device(config.device)
+    training = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    classes = micrographs.classes(manifest)
+    class_index = training["label"].map({c: i for i, c in enumerate(classes)}).to_numpy()
+    images = [micrographs.read_image(p) for p in training["path"]]
+    crops = ImageCrops(images, training["pixels_per_um"], config)
+    members, histories, held_out = [], [], []
+    folds = folds_of(training, config)
+    for f, (train_index, valid_index) in enumerate(folds):
+        ours, theirs = crops.of(train_index), crops.of(valid_index)
+        position = np.searchsorted(valid_index, crops.image_index[theirs])
+
+        def judge(net, ours=ours, theirs=theirs, position=position, n=len(valid_index)):
+            points = embed(net, crops.crops, crops.log2_pixels_per_um, device)
+            classifier = NeighbourClassifier(
+                points[ours], class_index[crops.image_index[ours]], len(classes), config.neighbours
+            )
+            return classifier, classifier.image_scores(points[theirs], position, n)
+
+        truth = class_index[valid_index]
+        net, history = fit_network(
+            images,
+            training,
+            train_index,
+            dataclasses.replace(config, seed=config.seed * 1000 + f),
+            validate=lambda net, judge=judge, truth=truth: (judge(net)[1][0].argmax(axis=1) == truth).mean(),
+            checkpoint=run_dir / f"checkpoint-fold{f}.pt" if run_dir is not None else None,
+            description=f"fold {f + 1} of {len(folds)}",
+        )
+        classifier, (probability, distance) = judge(net)
+        members.append((net, classifier))
+        histories.append(history.assign(fold=f))
+        rows = training.iloc[valid_index][["file", "label", "split_group"]].copy()
+        rows["answer"] = [classes[i] for i in probability.argmax(axis=1)]
+        rows["distance"] = distance
+        held_out.append(rows)
+    held_out = pd.concat(held_out, ignore_index=True)
+    held_out["correct"] = held_out["answer"] == held_out["label"]
+    threshold = float(np.quantile(held_out["distance"], config.accept_share))
+    machine = Machine(config, classes, members, threshold)
+    return TrainingResult(machine, pd.concat(histories, ignore_index=True), held_out)
+
+
+def score_with_intervals(truth, answers, groups, n_bootstrap: int = 2000, seed: int = 0) -> dict:
+    """Accuracy and balanced accuracy with 95 % intervals from a bootstrap over specimens.
+
+    Images of one specimen resemble each other, so whole specimens are drawn, with replacement; an interval over
+    single images would be too narrow. Balanced accuracy is the mean over classes of each class's share correct,
+    of the classes present in the draw.
+
+    Parameters
+    ----------
+    truth, answers, groups : sequences (n,)
+        Right label, given answer, and specimen of each image.
+    n_bootstrap, seed : int
+
+    Returns
+    -------
+    dict
+        ``accuracy`` and ``balanced_accuracy``, each a dict of value, low, high; and ``n``.
+    """
+    truth, answers = np.asarray(truth, dtype=object), np.asarray(answers, dtype=object)
+    correct = (truth == answers).astype(float)
+    class_names, class_index = np.unique(truth.astype(str), return_inverse=True)
+    _, group_index = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    n_groups = group_index.max() + 1
+    hits = np.zeros((n_groups, len(class_names)))
+    totals = np.zeros_like(hits)
+    np.add.at(hits, (group_index, class_index), correct)
+    np.add.at(totals, (group_index, class_index), 1.0)
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_bootstrap)
+
+    def both(w):
+        h, t = w @ hits, w @ totals
+        with np.errstate(invalid="ignore"):
+            return h.sum(-1) / t.sum(-1), np.nanmean(np.where(t > 0, h / t, np.nan), axis=-1)
+
+    values = both(np.ones(n_groups))
+    draws = both(weights)
+    return {"n": int(len(truth))} | {
+        name: {
+            "value": float(value),
+            "low": float(np.quantile(draw, 0.025)),
+            "high": float(np.quantile(draw, 0.975)),
+        }
+        for name, value, draw in zip(("accuracy", "balanced_accuracy"), values, draws, strict=True)
+    }
+
+
+def scale_alone(train: pd.DataFrame, test: pd.DataFrame, neighbours: int = 5) -> np.ndarray:
+    """Answers of a classifier that sees log(pixels per um) and nothing else: the control for confounding."""
+    control = KNeighborsClassifier(min(neighbours, len(train)))
+    control.fit(np.log(train[["pixels_per_um"]].to_numpy()), train["label"])
+    return control.predict(np.log(test[["pixels_per_um"]].to_numpy()))
+
+
+def scale_probe(machine: Machine, train: ImageCrops, test: ImageCrops) -> float:
+    """How well the crops' log2 scale can be read off the backbone's features: R2 of a ridge regression.
+
+    Fitted on the training images' crops, measured on the test images'. What the head is told does not enter.
+    A value near 0 means that interpolation and sampling leave no trace; near 1 that they give the scale away.
+    """
+    device = resolve_device(machine.config.device)
+    net = machine.members[0][0].to(device)
+
+    @torch.inference_mode()
+    def features(crops):
+        parts = []
+        for start in range(0, len(crops), 256):
+            x = torch.from_numpy(crops[start : start + 256].astype(np.float32))[:, None].to(device)
+            with _autocast(device):
+                parts.append(net.features(x).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    x_train, x_test = features(train.crops), features(test.crops)
+    mean, std = x_train.mean(axis=0), x_train.std(axis=0) + 1e-6
+    probe = Ridge(alpha=10.0).fit((x_train - mean) / std, train.log2_pixels_per_um)
+    return float(probe.score((x_test - mean) / std, test.log2_pixels_per_um))
+
+
+def image_crops(rows: pd.DataFrame, config: TrainingConfig) -> ImageCrops:
+    """Read the images of these manifest rows and cut the crops by which they are judged."""
+    return ImageCrops([micrographs.read_image(p) for p in rows["path"]], rows["pixels_per_um"], config)
+
+
+def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.DataFrame | None]:
+    """Open the quiz once: the metrics of a trained machine and its scores on the quiz images.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+    result : TrainingResult
+
+    Returns
+    -------
+    dict
+        Quiz accuracy and balanced accuracy with intervals, the scale-alone control, the scale probe, the
+        cross-validated figures, the threshold, and the AUROC of the distance for "none of these"; what a
+        manifest without quiz rows cannot give is None, with the reason under ``skipped``.
+    DataFrame or None
+        As `Machine.scores`.
+    """
+    machine, held_out = result.machine, result.held_out
+    train_rows = manifest[manifest["split"] == "train"]
+    quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
+    validation = score_with_intervals(held_out["label"], held_out["answer"], held_out["split_group"])
+    metrics = {
+        "accuracy": None,
+        "balanced_accuracy": None,
+        "scale_alone": None,
+        "scale_probe_r2": None,
+        "auroc_none": None,
+        "threshold": machine.threshold,
+        "validation": validation,
+        "seconds": float(result.history["seconds"].sum()),
+        "n_train": len(train_rows),
+        "n_quiz": len(quiz),
+        "skipped": [],
+    }
+    if quiz.empty:
+        metrics["skipped"].append("the manifest has no quiz rows: no quiz accuracy, controls or answer sheet")
+        return metrics, None
+    crops = image_crops(quiz, machine.config)
+    scores = machine.scores(quiz["file"], crops)
+    truth = micrographs.truth(manifest).reindex(quiz["file"]).to_numpy()
+    metrics |= score_with_intervals(truth, scores["answer"], quiz["split_group"])
+    control = scale_alone(train_rows, quiz)
+    metrics["scale_alone"] = score_with_intervals(truth, control, quiz["split_group"])
+    metrics["scale_probe_r2"] = scale_probe(machine, image_crops(train_rows, machine.config), crops)
+    is_none = truth == NONE_OF_THESE
+    if is_none.any() and not is_none.all():
+        metrics["auroc_none"] = float(roc_auc_score(is_none, scores["distance"]))
+        known = ~is_none
+        best = scores[machine.classes].to_numpy().argmax(axis=1)
+        closed = np.array(machine.classes, dtype=object)[best]
+        metrics["five_classes_without_none"] = score_with_intervals(
+            truth[known], closed[known], quiz["split_group"][known]
+        )
+    else:
+        metrics["skipped"].append("the quiz has no image of 'none of these': no AUROC")
+    return metrics, scores
+
+
+def answer_sheet(scores: pd.DataFrame, quiz_id: str) -> pd.DataFrame:
+    """The machine's scores as an answer sheet, in the same form as a reader's."""
+    return pd.DataFrame(
+        {
+            "quiz": quiz_id,
+            "image": scores["image"],
+            "decision_maker": "machine",
+            "kind": "machine",
+            "answer": scores["answer"],
+            "confidence": scores["score"],
+        }
+    )
+
+
+def embedding_table(machine: Machine, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Mean embedding of each image by the first network: image, split, label, e0, e1, ..."""
+    crops = image_crops(manifest, machine.config)
+    device = resolve_device(machine.config.device)
+    points = embed(machine.members[0][0].to(device), crops.crops, crops.log2_pixels_per_um, device)
+    mean = np.stack([points[crops.image_index == i].mean(axis=0) for i in range(crops.n_images)])
+    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    truth = micrographs.truth(manifest)
+    label = [truth.get(f, own) for f, own in zip(manifest["file"], manifest["label"], strict=True)]
+    frame = pd.DataFrame({"image": manifest["file"].to_numpy(), "split": manifest["split"].to_numpy(), "label": label})
+    return pd.concat([frame, pd.DataFrame(mean, columns=[f"e{i}" for i in range(mean.shape[1])])], axis=1)
+
+
+def predict(run_dir, manifest_path, out, device: str = "auto") -> pd.DataFrame:
+    """Answer new images with a trained run.
+
+    Parameters
+    ----------
+    run_dir : path
+        Of a study in which notebook 02 has finished.
+    manifest_path : path
+        CSV with ``file`` and ``pixels_per_um`` (or files that carry their scale); labels are not needed.
+    out : path
+        CSV to write: image, answer, score, then one column a class.
+    device : str
+
+    Returns
+    -------
+    DataFrame
+        What was written.
+    """
+    machine = Machine.load(Path(run_dir) / "weights.pt", device)
+    manifest = micrographs.read_manifest(manifest_path, labels_required=False)
+    scores = machine.scores(manifest["file"], image_crops(manifest, machine.config)).drop(columns="distance")
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    scores.to_csv(temporary, index=False)
+    os.replace(temporary, out)
+    return scores

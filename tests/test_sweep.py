@@ -1,0 +1,85 @@
+"""The sweep: paired differences by hand, resume, the generic descriptors, and the sentences."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from microrace import micrographs, sweep, training
+from microrace.training import TrainingConfig
+
+SMALL = TrainingConfig(epochs=1, crops_per_epoch=16, batch_size=16, crop_px=32, n_folds=2, workers=0, device="cpu")
+
+
+def result(level, correct, seed=0):
+    n = len(correct)
+    held_out = [
+        {"file": str(i), "label": "ab"[i % 2], "split_group": str(i // 2), "correct": bool(c)}
+        for i, c in enumerate(correct)
+    ]
+    assert len(held_out) == n
+    return {"factor": "thing", "level": level, "seed": seed, "held_out": held_out}
+
+
+def test_paired_difference_by_hand():
+    runs, levels = sweep.summarise([result("with", [1, 1, 1, 1, 1, 0]), result("without", [1, 0, 1, 0, 1, 0])])
+    assert runs["accuracy"].tolist() == pytest.approx([5 / 6, 3 / 6])
+    row = levels.set_index("level").loc["without"]
+    assert row["reference"] == "with"
+    assert row["difference"] == pytest.approx(-2 / 6)
+    assert row["difference_low"] >= -0.5 - 1e-9 and row["difference_high"] <= 1e-9
+
+
+def test_a_constant_difference_has_an_interval_of_no_width():
+    _, levels = sweep.summarise([result("with", [1, 1] * 5), result("without", [1, 0] * 5)])
+    row = levels.set_index("level").loc["without"]
+    assert row["difference_low"] == row["difference_high"] == pytest.approx(-0.5)
+    assert "is worse than with" in sweep.claim_sentences(levels)[0]
+
+
+def test_a_difference_that_averages_out_is_not_claimed():
+    _, levels = sweep.summarise([result("with", [1, 1, 0, 0] * 5), result("without", [0, 0, 1, 1] * 5)])
+    assert "cannot be told" in sweep.claim_sentences(levels)[0]
+
+
+def test_grids_change_one_thing_and_start_each_factor_with_the_reference():
+    for name in ("small", "full"):
+        seen = set()
+        for setting in sweep.grid(name):
+            dataclasses.replace(SMALL, **setting.changes)
+            if setting.factor not in seen:
+                assert not setting.changes and setting.method == "network"
+            seen.add(setting.factor)
+            assert len(setting.changes) <= 1
+    with pytest.raises(ValueError, match="medium"):
+        sweep.grid("medium")
+
+
+def test_finished_runs_are_not_run_again(tiny_manifest, tmp_path, monkeypatch):
+    settings = [sweep.Setting("method", "network"), sweep.Setting("method", "scale alone", method="scale alone")]
+    first = sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path)
+    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
+    again = sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path)
+    assert again == first
+    files = [{row["file"] for row in r["held_out"]} for r in first]
+    assert files[0] == files[1], "paired runs must answer the same images"
+
+
+def test_descriptors_have_a_fixed_length_and_tell_textures_apart(tiny_manifest):
+    manifest = micrographs.read_manifest(tiny_manifest)
+    features = np.stack(
+        [
+            sweep.texture_descriptors(micrographs.read_image(p), s)
+            for p, s in zip(manifest["path"][:6], manifest["pixels_per_um"][:6], strict=True)
+        ]
+    )
+    assert np.isfinite(features).all()
+    told = sweep.texture_descriptors(micrographs.read_image(manifest["path"][0]), 8.0, told_scale=True)
+    assert told[-1] == 3.0 and len(told) == features.shape[1] + 1
+    assert np.abs(features - features[0]).max() > 0.01
+
+
+def test_no_runs_give_empty_tables():
+    runs, levels = sweep.summarise([])
+    assert isinstance(runs, pd.DataFrame) and runs.empty and levels.empty

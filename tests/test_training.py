@@ -1,0 +1,187 @@
+"""The training loop: batches, losses against explicit loops, resume, determinism, answers and controls."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from microrace import micrographs, training
+from microrace.training import MetricLoss, TrainingConfig
+
+SMALL = TrainingConfig(epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, n_folds=2, workers=0, device="cpu")
+
+
+def test_every_class_and_inside_it_every_specimen_is_drawn_equally():
+    labels = np.array(["a"] * 90 + ["b"] * 10)
+    groups = np.array(["s0"] * 80 + ["s1"] * 10 + ["s2"] * 10)
+    drawn = training.draw_images(labels, groups, 4000, np.random.default_rng(0))
+    assert (labels[drawn] == "a").mean() == pytest.approx(0.5, abs=1e-3)
+    assert (groups[drawn][labels[drawn] == "a"] == "s1").mean() == pytest.approx(0.5, abs=0.05)
+    # Every pair of draws holds both classes: no batch misses one.
+    assert all(set(labels[pair]) == {"a", "b"} for pair in drawn.reshape(-1, 2))
+
+
+def test_active_share_and_semi_hard_loss_equal_explicit_loops():
+    torch.manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(12, 4), dim=1)
+    labels = torch.arange(12) % 3
+    margin, n, active, violations = 0.2, 0, 0, []
+    for a, p, q in itertools.product(range(12), repeat=3):
+        if a == p or labels[a] != labels[p] or labels[a] == labels[q]:
+            continue
+        d_ap, d_an = float((points[a] - points[p]).norm()), float((points[a] - points[q]).norm())
+        n += 1
+        active += d_an - d_ap < margin
+        if d_ap < d_an < d_ap + margin:
+            violations.append(d_ap - d_an + margin)
+    loss, share = MetricLoss("triplet", 3, 4, margin)(points, labels)
+    assert share == pytest.approx(active / n)
+    # The mean runs over the triplets with a positive loss, as pytorch-metric-learning's reducer does.
+    assert float(loss) == pytest.approx(np.mean(violations), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", training.LOSSES)
+def test_each_loss_falls_when_classes_part(name):
+    torch.manual_seed(0)
+    criterion = MetricLoss(name, 2, 4)
+    if name == "cross-entropy":
+        criterion.loss.W.data = torch.eye(4)[:, :2].contiguous()
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    apart = torch.eye(4)[labels]
+    mixed = torch.nn.functional.normalize(torch.randn(6, 4), dim=1)
+    assert criterion(apart, labels)[0] < criterion(mixed, labels)[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"loss": "hinge"}, {"scale_handling": "maybe"}, {"epochs": 0}, {"n_folds": 1}, {"accept_share": 1.0}]
+)
+def test_bad_settings_are_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        TrainingConfig(**change)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_manifest):
+    manifest = micrographs.read_manifest(tiny_manifest)
+    return manifest, training.train(manifest, SMALL)
+
+
+def test_held_out_answers_cover_the_training_images_once(trained):
+    manifest, result = trained
+    train = manifest[manifest["split"] == "train"]
+    assert sorted(result.held_out["file"]) == sorted(train["file"])
+    assert set(result.held_out["answer"]) <= set(micrographs.classes(manifest))
+    assert len(result.history) == SMALL.epochs * SMALL.n_folds
+    assert np.isfinite(result.history[["loss", "spread", "validation_accuracy"]]).all(axis=None)
+
+
+def test_the_same_seed_gives_the_same_numbers_whatever_the_workers(trained):
+    manifest, result = trained
+    again = training.train(manifest, dataclasses.replace(SMALL, workers=2))
+    for (net, _), (other, _) in zip(result.machine.members, again.machine.members, strict=True):
+        for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+    assert again.machine.threshold == result.machine.threshold
+    different = training.train(manifest, dataclasses.replace(SMALL, seed=1, epochs=1))
+    assert not np.array_equal(different.held_out["distance"], result.held_out["distance"])
+
+
+def test_an_interrupted_run_resumes_to_the_same_numbers(trained, tmp_path, monkeypatch):
+    manifest, result = trained
+    save, n_saves = training._save, itertools.count()
+
+    def stop_after_three(obj, path):
+        save(obj, path)
+        if next(n_saves) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_save", stop_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(manifest, SMALL, tmp_path)
+    monkeypatch.setattr(training, "_save", save)
+    resumed = training.train(manifest, SMALL, tmp_path)
+    pd.testing.assert_frame_equal(
+        resumed.history.drop(columns="seconds"), result.history.drop(columns="seconds"), check_exact=True
+    )
+    pd.testing.assert_frame_equal(resumed.held_out, result.held_out, check_exact=True)
+
+
+def test_a_saved_machine_answers_as_before_and_predict_needs_no_labels(trained, tmp_path):
+    manifest, result = trained
+    result.machine.save(tmp_path / "weights.pt")
+    quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
+    before = result.machine.scores(quiz["file"], training.image_crops(quiz, SMALL))
+    new = pd.DataFrame({"file": quiz["path"], "pixels_per_um": quiz["pixels_per_um"]})
+    new.to_csv(tmp_path / "new.csv", index=False)
+    written = training.predict(tmp_path, tmp_path / "new.csv", tmp_path / "out" / "answers.csv", device="cpu")
+    on_disk = pd.read_csv(tmp_path / "out" / "answers.csv", keep_default_na=False)
+    assert list(on_disk.columns) == ["image", "answer", "score", *micrographs.classes(manifest)]
+    assert on_disk["answer"].tolist() == before["answer"].tolist() == written["answer"].tolist()
+    np.testing.assert_allclose(on_disk[micrographs.classes(manifest)].sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_predict_without_a_trained_run_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run the study first"):
+        training.predict(tmp_path, "any.csv", tmp_path / "out.csv")
+
+
+def test_evaluate_reports_the_quiz_beside_its_controls(trained):
+    manifest, result = trained
+    metrics, scores = training.evaluate(manifest, result)
+    truth = micrographs.truth(manifest).reindex(scores["image"]).to_numpy()
+    assert metrics["accuracy"]["value"] == pytest.approx((scores["answer"].to_numpy() == truth).mean())
+    assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
+    assert metrics["scale_alone"] is not None and metrics["scale_probe_r2"] <= 1
+    no_quiz = manifest[manifest["split"] == "train"]
+    no_quiz.attrs = manifest.attrs
+    metrics, scores = training.evaluate(no_quiz, result)
+    assert scores is None and metrics["accuracy"] is None and metrics["skipped"]
+
+
+def test_intervals_over_specimens_are_wider_than_over_images():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(12), 20)
+    right = np.repeat(rng.random(12) < 0.6, 20)
+    truth = np.array(["a"] * 240)
+    answers = np.where(right, "a", "b")
+    by_group = training.score_with_intervals(truth, answers, groups)["accuracy"]
+    by_image = training.score_with_intervals(truth, answers, np.arange(240))["accuracy"]
+    assert by_group["value"] == by_image["value"] == pytest.approx(right.mean())
+    assert by_group["high"] - by_group["low"] > 2 * (by_image["high"] - by_image["low"])
+
+
+def test_balanced_accuracy_by_hand():
+    score = training.score_with_intervals(["a", "a", "a", "b"], ["a", "a", "b", "b"], ["1", "1", "2", "3"])
+    assert score["accuracy"]["value"] == 0.75
+    assert score["balanced_accuracy"]["value"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_scale_alone_reads_a_confounded_scale():
+    train = pd.DataFrame({"pixels_per_um": [1.0] * 6 + [100.0] * 6, "label": ["a"] * 6 + ["b"] * 6})
+    test = pd.DataFrame({"pixels_per_um": [1.5, 80.0]})
+    assert training.scale_alone(train, test).tolist() == ["a", "b"]
+
+
+def test_thinned_folds_keep_every_class_and_leave_validation_alone(tiny_manifest):
+    manifest = micrographs.read_manifest(tiny_manifest)
+    rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    n_classes = rows["label"].nunique()
+    whole = training.folds_of(rows, SMALL)
+    thin = training.folds_of(rows, dataclasses.replace(SMALL, max_train_images=n_classes))
+    for (train, valid), (few, same) in zip(whole, thin, strict=True):
+        assert np.array_equal(valid, same)
+        assert set(few) <= set(train) and rows["label"].iloc[few].nunique() == n_classes == len(few)
+    with pytest.raises(ValueError, match="fewer than"):
+        training.folds_of(rows, dataclasses.replace(SMALL, max_train_images=1))
+
+
+def test_real_micrographs_train_and_answer(shared_manifest):
+    manifest = micrographs.read_manifest(shared_manifest)
+    result = training.train(manifest, dataclasses.replace(SMALL, crops_per_epoch=64, crops_per_field=1))
+    metrics, scores = training.evaluate(manifest, result)
+    assert len(scores) == 36 and metrics["n_train"] == 134
+    # Ten steps of training teach little; the network class at the lowest magnification is what even they find.
+    assert metrics["validation"]["accuracy"]["value"] > 0.25
