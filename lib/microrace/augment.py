@@ -330,7 +330,9 @@ def build_pipeline(
         zoom_range=zoom_range if geometric and "zoom" not in without else (1.0, 1.0),
         max_upsampling=max_upsampling,
     )
-    grey = [t() for t in GREY_TRANSFORMS if t.__name__.lower() not in without] if name in ("photometric", "full") else []
+    grey = (
+        [t() for t in GREY_TRANSFORMS if t.__name__.lower() not in without] if name in ("photometric", "full") else []
+    )
     return compose([crop, *grey], seed)
 
 
@@ -377,9 +379,7 @@ def evaluation_crops(
     if fields_of_view_um is None:
         sides = [short, 0.7 * short, 0.5 * short]
     else:
-        feasible = feasible_fields_of_view_um(
-            image.shape, pixels_per_um, fields_of_view_um, crop_px, max_upsampling
-        )
+        feasible = feasible_fields_of_view_um(image.shape, pixels_per_um, fields_of_view_um, crop_px, max_upsampling)
         sides = [f * pixels_per_um for f in feasible]
     crops, scales = [], []
     for side in sides:
@@ -403,3 +403,65 @@ def evaluation_crops(
                 )
                 scales.append(target)
     return np.stack(crops), np.array(scales)
+
+
+def explain(image: np.ndarray, pixels_per_um: float, fields_of_view_um, *, crop_px: int = 160, seed: int = 0):
+    """What the pipeline ``full`` does to one image, step by step.
+
+    Parameters
+    ----------
+    image : array (H, W) of float32
+    pixels_per_um : float
+    fields_of_view_um : sequence of float
+    crop_px, seed : int
+
+    Returns
+    -------
+    steps : list of (title, array, pixels_per_um)
+        The whole image, a crop at each step of the geometry, then each change of grey values on top of the last.
+    boxes : list of (corners (4, 2) in pixels, label)
+        The fields of view that the image can supply, the last one turned as the crops are.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = image.shape
+    fields = feasible_fields_of_view_um(image.shape, pixels_per_um, fields_of_view_um, crop_px, 2.0)
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+
+    def cut(field_um, **how):
+        target = crop_px / field_um
+        crop = warp_crop(
+            image,
+            pixels_per_um=pixels_per_um,
+            target_pixels_per_um=target,
+            centre_xy=tuple(centre),
+            size_px=crop_px,
+            **how,
+        )
+        return crop, target
+
+    def corners(field_um, rotation_deg=0.0):
+        half = field_um * pixels_per_um / 2
+        angle = math.radians(rotation_deg)
+        turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        return centre + half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) @ turn.T
+
+    field_um, rotation_deg = fields[0], 30.0
+    steps = [("the image and its fields of view", image, pixels_per_um)]
+    steps.append(("cut at a field of view", *cut(field_um)))
+    steps.append(("turned", *cut(field_um, rotation_deg=rotation_deg)))
+    steps.append(("mirrored", *cut(field_um, rotation_deg=rotation_deg, mirror=True)))
+    zoomed = field_um * 1.25
+    crop, target = cut(zoomed, rotation_deg=rotation_deg, mirror=True)
+    steps.append(("zoomed out by 1.25", crop, target))
+    for title, change in (
+        ("contrast", lambda c: change_contrast(c, 1.4, 0.0)),
+        ("gamma", lambda c: change_gamma(c, 1.4)),
+        ("defocus", lambda c: defocus(c, 1.2)),
+        ("shading", lambda c: add_shading(c, 0.12, -0.08, -0.06)),
+        ("noise", lambda c: add_noise(c, 0.06, rng)),
+    ):
+        crop = change(crop)
+        steps.append((title, np.clip(crop, 0, 1), target))
+    boxes = [(corners(f), f"{f:.3g} µm") for f in fields[1:]]
+    boxes.append((corners(field_um, rotation_deg), f"{field_um:.3g} µm"))
+    return steps, boxes

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import hashlib
+import io
 import os
+import unicodedata
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
@@ -16,60 +19,67 @@ import tifffile
 from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
-from microrace.scale import ScaleError, check_plausible, read_scale
+from microrace.scale import PRINT_DPI, ScaleError, check_plausible, read_scale
 
 NONE_OF_THESE = "none of these"
 NO_ANSWER = "no answer"
+# What a class cannot be called: a missing answer, and the columns that stand beside the classes in a table of scores.
+RESERVED_LABELS = (NO_ANSWER, "image", "answer", "score", "distance")
 SPLITS = ("train", "quiz")
 SIMULATED = "simulated"  # how the `source` of a rendered micrograph begins
 SHORTEST_SIDE_PX = 64
-OPTIONAL_COLUMNS = ("modality", "specimen", "split_group", "source", "licence", "sha256")
 
-# What the columns must hold. Everything that needs the files is checked after this.
+NOT_EMPTY = pa.Check.str_length(min_value=1, name="not empty")
+# What the cells must hold; what needs the images or several rows at once is checked after this.
 SCHEMA = pa.DataFrameSchema(
     {
-        "file": pa.Column(str, [pa.Check.str_length(min_value=1, name="not empty"),
-                                pa.Check(lambda s: ~s.duplicated(keep="first"), name="unique")]),
-        "label": pa.Column(str, [pa.Check.str_length(min_value=1, name="not empty"),
-                                 pa.Check.ne(NO_ANSWER, name="not reserved")]),
+        "file": pa.Column(str, [NOT_EMPTY, pa.Check(lambda s: ~s.duplicated(), name="unique")]),
+        "label": pa.Column(
+            str,
+            [NOT_EMPTY, pa.Check(lambda s: ~s.str.lower().isin(RESERVED_LABELS), name="not reserved")],
+        ),
         "split": pa.Column(str, pa.Check.isin(SPLITS, name="train or quiz")),
-        "pixels_per_um": pa.Column(str),
     }
-)  # fmt: skip
+)
 REMEDIES = {
-    ("file", "not empty"): "give the path of the image, relative to the manifest",
+    ("file", "not empty"): "give the path of the image, relative to the manifest's folder",
     ("file", "unique"): "list each image once",
     ("label", "not empty"): "give the class, or remove the row",
-    ("label", "not reserved"): f"{NO_ANSWER!r} is the code of a missing answer; use another class name",
+    ("label", "not reserved"): "is a reserved word; call the class otherwise",
     ("split", "train or quiz"): "write train or quiz",
 }
 
 
 class ManifestError(ValueError):
-    """A manifest with faults.
+    """A manifest with faults; the message lists them all, one a line.
 
     Attributes
     ----------
     faults : DataFrame
-        row (line number in the file; 0 for the file as a whole), column, value, remedy.
+        row (line of the file, the header being line 1; 0 for the file as a whole), column, value, remedy.
     """
 
     def __init__(self, path, faults: list[tuple]):
-        self.faults = pd.DataFrame(faults, columns=["row", "column", "value", "remedy"]).sort_values(
-            ["row", "column"], kind="stable", ignore_index=True
-        )
-        lines = [f"{path}: {len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"]
+        self.path = path
+        table = pd.DataFrame(faults, columns=["row", "column", "value", "remedy"])
+        self.faults = table.sort_values(["row", "column"], kind="stable", ignore_index=True)
+        lines = [f"{path}: {len(faults)} fault{'s' if len(faults) != 1 else ''}"]
         for f in self.faults.itertuples():
             where = f"line {f.row}, {f.column}" if f.row else f.column
-            lines.append(f"  {where}: {f.value!r}: {f.remedy}" if str(f.value) else f"  {where}: {f.remedy}")
+            lines.append(f"  {where}: " + (f"{f.value!r}: " if str(f.value) else "") + f.remedy)
         super().__init__("\n".join(lines))
+
+    def __reduce__(self):
+        # An exception is pickled by its message unless told otherwise; workers of a sweep send it home.
+        return type(self), (self.path, list(self.faults.itertuples(index=False, name=None)))
 
 
 def read_image(path) -> np.ndarray:
     """Read a micrograph as grey values.
 
-    8 or 16 bit, grey or RGB(A), PNG, JPEG or TIFF. Colour becomes luminance, transparency is ignored; more than
-    8 bits are stretched between the 0.1 and 99.9 percentiles, since detectors rarely fill 16 bits.
+    8 or 16 bit, grey or RGB(A), PNG, JPEG or TIFF (its first page). Colour becomes luminance (ITU-R BT.601),
+    transparency is ignored; more than 8 bits are stretched between the 0.1 and 99.9 percentiles, since detectors
+    rarely fill 16 bits.
 
     Parameters
     ----------
@@ -90,42 +100,49 @@ def read_image(path) -> np.ndarray:
         if path.suffix.lower() in {".tif", ".tiff"}:
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages[0]
+                # tifffile pads what is missing at the end of a file with zeros and says nothing.
+                ends = np.add(page.dataoffsets, page.databytecounts)
+                if ends.max(initial=0) > tiff.filehandle.size:
+                    raise ValueError("the file is truncated")
                 pixels = page.asarray()
-                if page.photometric.name == "PALETTE":
-                    pixels = (np.moveaxis(page.colormap, 0, -1)[pixels] / 257).astype(np.uint8)
-                elif page.photometric.name == "MINISWHITE":
-                    pixels = np.iinfo(pixels.dtype).max - pixels
+                if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+                    pixels = (np.moveaxis(page.colormap, 0, -1)[pixels] // 256).astype(np.uint8)
+                elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                    pixels = ~pixels  # for unsigned integers: the largest value less the pixel's
                 if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[2] > 4:
                     pixels = np.moveaxis(pixels, 0, -1)
         else:
             with Image.open(path) as image:
-                # Pillow warns of a truncated file only when it decodes all of it.
-                image.load()
-                if image.mode in ("P", "CMYK", "YCbCr", "1"):
+                image.load()  # only this meets the missing end of a truncated file
+                if image.mode not in ("L", "LA", "RGB", "RGBA", "F") and not image.mode.startswith("I"):
                     image = image.convert("RGB")
                 pixels = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, KeyError, IndexError, tifffile.TiffFileError) as error:
+    except Exception as error:  # decoders raise whatever they like
         raise ValueError(f"cannot be read as an image ({error})") from error
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
     if pixels.ndim not in (2, 3) or pixels.size == 0:
         raise ValueError(f"has shape {pixels.shape}; a micrograph is one grey or colour picture")
-    eight_bit = pixels.dtype == np.uint8
+    if pixels.ndim == 3:
+        pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
     grey = pixels.astype(np.float32)
     if grey.ndim == 3:
-        grey = grey @ np.array([0.299, 0.587, 0.114], np.float32) if grey.shape[2] == 3 else grey[..., 0]
-    if eight_bit:
-        return grey / np.float32(255)
+        colour = grey.shape[2] == 3
+        grey = grey @ np.array([0.299, 0.587, 0.114], np.float32) if colour else grey[..., 0]
+    if not np.isfinite(grey).all():
+        raise ValueError("has pixels that are not numbers")
+    if pixels.dtype == np.uint8:
+        return np.minimum(grey / np.float32(255), np.float32(1))
     low, high = np.percentile(grey, [0.1, 99.9])
     return np.clip((grey - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
 
 
 def _inspect(path: str) -> dict:
-    """Hash and size of an image file, or why it cannot be used."""
+    """Hashes and size of an image file, or the fault for which it cannot be used."""
     if not os.path.isfile(path):
-        return {"fault": "there is no such file; correct the path (relative to the manifest's folder)"}
-    data = Path(path).read_bytes()
-    found = {"sha256": hashlib.sha256(data).hexdigest()}
+        slashes = " and / between folders" if "\\" in path else ""
+        return {"fault": f"there is no such file; give its path relative to the manifest's folder{slashes}"}
+    found = {"sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
     try:
         image = read_image(path)
     except ValueError as error:
@@ -135,48 +152,175 @@ def _inspect(path: str) -> dict:
     pixels = hashlib.sha256(np.round(image * 255).astype(np.uint8).tobytes() + f"{height}x{width}".encode())
     found |= {"height": height, "width": width, "pixels": pixels.hexdigest()}
     if min(height, width) < SHORTEST_SIDE_PX:
-        found["fault"] = f"is {width} x {height} px; at least {SHORTEST_SIDE_PX} px on the short side are needed"
+        found["fault"] = (
+            f"is {width} x {height} px; give an image of at least {SHORTEST_SIDE_PX} px on its short side"
+        )
     return found
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[tuple]]:
+    """The cells as stripped strings, the line that each row begins on, and faults of the table's form.
+
+    Read with the csv module: "NA" and "None" stay what they are, and a quoted line break keeps the line numbers true.
+    """
     if not path.is_file():
         raise ManifestError(path, [(0, "manifest", "", "there is no such file; give the path of a manifest CSV")])
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ManifestError(path, [(0, "manifest", "", "is not UTF-8 text; save it as 'CSV UTF-8'")]) from None
-    header = text.split("\n", 1)[0]
-    if "," not in header and (";" in header or "\t" in header):
-        raise ManifestError(path, [(0, "manifest", header.strip(), "separate the columns by commas")])
+    # Spreadsheets of half of Europe separate by semicolons.
+    delimiter = max(",;\t", key=(text.splitlines() or [""])[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows, lines, begins = [], [], 1
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ManifestError(path, [(0, "manifest", "", f"is not a CSV table: {error}")]) from None
-    table.columns = [c.strip() for c in table.columns]
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    table["line"] = np.arange(len(table)) + 2
-    return table[(table.drop(columns="line") != "").any(axis=1)].reset_index(drop=True)
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                rows.append(cells)
+                lines.append(begins)
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        remedy = f"is not a CSV table ({error}); save it again"
+        raise ManifestError(path, [(begins, "manifest", "", remedy)]) from None
+    if len(rows) < 2:
+        raise ManifestError(path, [(0, "manifest", "", "has no rows; write a header and one image a row")])
+    header, faults = rows[0], []
+    for name in sorted({name for name in header if name and header.count(name) > 1}):
+        faults.append((lines[0], name, "", "the column is there twice; remove one"))
+    for row, at in zip(rows[1:], lines[1:], strict=True):
+        if any(row[len(header) :]):
+            remedy = f"{len(row)} values under {len(header)} columns; put quotes around a value that holds a comma"
+            faults.append((at, "manifest", row[-1], remedy))
+    width = len(header)
+    table = pd.DataFrame(
+        [(row + [""] * width)[:width] for row in rows[1:]],
+        columns=[name or f"unnamed {i + 1}" for i, name in enumerate(header)],
+        dtype=str,
+    )
+    table = table.loc[:, ~table.columns.duplicated()]
+    unused = [c for c in table if c.startswith("unnamed ") and (table[c] == "").all()]
+    return table.drop(columns=unused), np.array(lines[1:]), faults
 
 
-def read_manifest(path, *, labels_required: bool = True) -> pd.DataFrame:
+def _misspelt(name: str, columns) -> str | None:
+    """The column that was most likely meant to be ``name``."""
+    plain = {c.lower().replace("-", "_").replace(" ", "_"): c for c in columns}
+    close = difflib.get_close_matches(name, plain, 1, 0.85)
+    return plain[close[0]] if close else None
+
+
+def _scales(table: pd.DataFrame, lines, readable: list[bool]) -> tuple[list, list, list]:
+    """Scale of each image, where it is from, and the faults found."""
+    scales, sources, faults = [], [], []
+    known = table["scale_source"] if "scale_source" in table else [""] * len(table)
+    for value, file, told, whole, at in zip(
+        table["pixels_per_um"], table["path"], known, readable, lines, strict=True
+    ):
+        scale, source = np.nan, told or "manifest"
+        try:
+            if value:
+                try:
+                    scale = float(value)
+                except ValueError:
+                    remedy = "is not a number; write pixels per um, with a decimal point"
+                    raise ScaleError(remedy) from None
+                check_plausible(scale)
+            elif whole:
+                scale, source = read_scale(file)
+        except ScaleError as error:
+            faults.append((int(at), "pixels_per_um", value, str(error)))
+        scales.append(scale)
+        sources.append(source)
+    return scales, sources, faults
+
+
+def _label_faults(table: pd.DataFrame, lines) -> list[tuple]:
+    """Labels that cannot be meant as written, and classes that cannot be learned."""
+    faults = []
+    # "Pearlite" in the quiz would quietly become "none of these".
+    spelling = table["label"].map(lambda s: " ".join(unicodedata.normalize("NFKC", s).casefold().split()))
+    usual = table["label"].groupby(spelling).agg(lambda s: s.value_counts(sort=True).index[0])
+    for at, label, meant in zip(lines, table["label"], spelling.map(usual), strict=True):
+        if label != meant:
+            faults.append((int(at), "label", label, f"is written {meant!r} elsewhere; write it one way"))
+    train = table["split"] == "train"
+    for at, label in zip(lines[train], table["label"][train], strict=True):
+        if label.lower() == NONE_OF_THESE:
+            faults.append((int(at), "label", label, "is no class to learn; use it in the quiz only"))
+    if not train.any():
+        faults.append((0, "split", "", "no row is train; mark the images to learn from"))
+        return faults
+    counts = table["label"][train].value_counts()
+    if len(counts) < 2:
+        faults.append((0, "label", counts.index[0], "is the only class to train on; give at least two"))
+    for label in sorted(counts.index[counts == 1]):
+        at = int(lines[train & (table["label"] == label)][0])
+        faults.append((at, "label", label, "has a single training image; give the class at least two"))
+    return faults
+
+
+def _leaks(table: pd.DataFrame, lines, pixels: list[str]) -> list[tuple]:
+    """Images given twice, and groups of one class in both splits."""
+    faults, first_of = [], {}
+    for i, (key, file) in enumerate(zip(pixels, table["file"], strict=True)):
+        first = first_of.setdefault(key or f"unreadable {i}", i)
+        if file == table["file"].iloc[first]:
+            continue  # itself, or a `file` given twice, which the schema has reported
+        splits = {table["split"].iloc[first], table["split"].iloc[i]}
+        both = " and one is in train, one in quiz" if splits == set(SPLITS) else ""
+        remedy = f"is the same picture as line {lines[first]}{both}; remove one"
+        faults.append((int(lines[i]), "file", file, remedy))
+    # Quiz images of no training class may come from a training specimen: nothing of their class leaks.
+    n_splits = table.groupby(["label", "split_group"])["split"].transform("nunique")
+    leaking = ((n_splits > 1) & (table["split"] == "quiz")).to_numpy()
+    for at, row in zip(lines[leaking], table[leaking].itertuples(), strict=True):
+        remedy = f"{row.label!r} of this group is in train too; keep a group (specimen) within one split"
+        faults.append((int(at), "split_group", row.split_group, remedy))
+    return faults
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    """What a reader of the results should know about the images, in sentences."""
+    notes = []
+    train, quiz = (table[table["split"] == s] for s in SPLITS)
+    if quiz.empty:
+        notes.append("There are no quiz images: training is validated, the comparison is skipped.")
+    other = quiz[~quiz["label"].isin(train["label"])]
+    if len(other):
+        names = ", ".join(sorted(other["label"].unique()))
+        notes.append(f"{len(other)} quiz images have labels that no training image has ({names}): the right answer "
+                     f"to them is {NONE_OF_THESE!r}.")  # fmt: skip
+    n_groups = train.groupby("label")["split_group"].nunique()
+    if (n_groups == 1).any():
+        names = ", ".join(n_groups.index[n_groups == 1])
+        notes.append(f"In training these classes come from a single group: {names}. Cross-validation splits them by "
+                     "image and flatters them.")  # fmt: skip
+    return notes
+
+
+def read_manifest(
+    path, *, labels_required: bool = True, quiz_fraction: float = 0.2, seed: int = 0
+) -> pd.DataFrame:
     """Read and check a manifest; nothing is trained or answered on one with a fault.
 
     Parameters
     ----------
     path : path
         CSV with ``file, label, split, pixels_per_um``, optional ``modality, specimen, split_group, source,
-        licence, sha256`` and any further columns. ``file`` is relative to the manifest's folder, unless a column ``path``
-        says where the image lies.
+        licence, sha256`` and any further columns; see data/README.md. ``file`` is relative to the manifest's folder,
+        unless a column ``path`` says where the image lies.
     labels_required : bool
         False for images to be answered: ``label`` and ``split`` may be absent then, and all rows count as quiz.
+    quiz_fraction, seed : float, int
+        For `split_by_group`, when there is no ``split``.
 
     Returns
     -------
     DataFrame
-        The columns above and ``scale_source``, ``path``, ``width``, ``height`` (pixels); ``sha256`` of each file.
-        ``attrs``: ``manifest``, ``sha256`` (of table and images), ``simulated`` and ``notes``, sentences on what
-        was decided for want of a column.
+        The columns above and ``scale_source``, ``path`` (absolute), ``width``, ``height`` (pixels); ``sha256`` of
+        each file. ``attrs``: ``manifest``, ``sha256`` (of table and images), ``simulated`` (whether any image is)
+        and ``notes``, sentences on what was decided or should be known.
 
     Raises
     ------
@@ -184,133 +328,119 @@ def read_manifest(path, *, labels_required: bool = True) -> pd.DataFrame:
         With all faults at once.
     """
     path = Path(path).resolve()
-    table = _read_table(path)
-    notes, faults = [], []
-    required = ["file", "pixels_per_um"] if not labels_required else ["file", "label", "pixels_per_um"]
-    if not labels_required and "pixels_per_um" not in table:
-        table["pixels_per_um"] = ""
-    for name in required:
-        if name not in table:
-            close = difflib.get_close_matches(name, table.columns, 1, 0.6)
-            remedy = f"rename {close[0]!r} to {name!r}" if close else f"add a column {name!r}"
-            faults.append((1, name, "", f"the column is missing; {remedy}"))
-    if table.empty:
-        faults.append((0, "manifest", "", "has no rows; list one image a row"))
-    if faults:
-        raise ManifestError(path, faults)
+    table, lines, faults = _read_table(path)
+    missing = [name for name in ("file", "label", "pixels_per_um") if name not in table]
     if not labels_required:
-        # What a manifest says of labels does not matter to the answers.
-        table["label"] = table["label"] if "label" in table else ""
+        # What the manifest says of labels does not matter to the answers.
+        missing = [name for name in missing if name == "file" or (name != "label" and _misspelt(name, table))]
+        table["label"] = table.get("label", "")
         table["split"] = "quiz"
-    has_split = "split" in table
+    for name in missing:
+        close = difflib.get_close_matches(name, table.columns, 1, 0.5)
+        remedy = f"rename {close[0]!r}" if close else "add it"
+        if name == "pixels_per_um":
+            remedy += " (cells may stay empty where the file's own tags give the scale)"
+        faults.append((1, name, "", f"the column is missing; {remedy}"))
+    # A misspelt optional column would leak specimens, or make up a split, without a word.
+    for name in ("split", "specimen", "split_group"):
+        if name not in table and (close := _misspelt(name, table.columns)):
+            faults.append((1, name, "", f"there is a column {close!r}; rename it to {name!r}"))
+    if "file" in missing:
+        raise ManifestError(path, faults)
+
+    has_split = "split" in table and (table["split"] != "").any()
     if not has_split:
         table["split"] = "train"
-    for name, default in (("specimen", table.get("sample", table["file"])), ("modality", ""), ("source", ""),
-                          ("licence", "")):  # fmt: skip
+    has_specimens = any(name in table for name in ("specimen", "sample", "split_group"))
+    for name, default in (
+        ("label", ""),
+        ("pixels_per_um", ""),
+        ("modality", ""),
+        ("source", ""),
+        ("licence", ""),
+        ("specimen", table.get("sample", "")),
+        ("split_group", ""),
+        ("sha256", ""),
+        ("path", ""),
+    ):
         if name not in table:
             table[name] = default
-    table["specimen"] = table["specimen"].where(table["specimen"] != "", table["file"])
-    if "split_group" not in table:
-        table["split_group"] = table["specimen"]
-    table["split_group"] = table["split_group"].where(table["split_group"] != "", table["specimen"])
+    for name, instead in (("specimen", "file"), ("split_group", "specimen"), ("path", "file")):
+        table[name] = table[name].where(table[name] != "", table[instead])
+    # A manifest kept with a run says where the images lie, and `file` remains their name.
+    table["path"] = [str((path.parent / p).resolve()) for p in table["path"]]
 
-    line = table["line"]
-    checked = table if labels_required else table.assign(label="any")
+    unlabelled = not labels_required or "label" in missing
     try:
-        SCHEMA.validate(checked, lazy=True)
+        (SCHEMA.remove_columns(["label"]) if unlabelled else SCHEMA).validate(table, lazy=True)
     except pa.errors.SchemaErrors as errors:
         for case in errors.failure_cases.itertuples():
-            row = int(line.iloc[int(case.index)]) if pd.notna(case.index) else 0
-            remedy = REMEDIES.get((case.column, case.check), f"does not hold: {case.check}")
-            faults.append((row, case.column, case.failure_case, remedy))
+            remedy = REMEDIES[case.column, case.check]
+            faults.append((int(lines[int(case.index)]), case.column, case.failure_case, remedy))
 
-    # A manifest kept with a run says where the images lie, and keeps `file` as their name.
-    where = table["path"].where(table["path"] != "", table["file"]) if "path" in table else table["file"]
-    table["path"] = [str((path.parent / f).resolve()) for f in where]
     with ThreadPoolExecutor() as pool:
         inspected = list(pool.map(_inspect, table["path"]))
-    for found, name, at in zip(inspected, table["file"], line, strict=True):
-        if "fault" in found:
-            faults.append((int(at), "file", name, found["fault"]))
-    computed = [found.get("sha256", "") for found in inspected]
-    if "sha256" in table:
-        for given, actual, at in zip(table["sha256"], computed, line, strict=True):
-            if given and actual and given.lower() != actual:
-                remedy = f"the file's hash is {actual[:12]}...; it has changed: restore it or correct the hash"
-                faults.append((int(at), "sha256", f"{given[:12]}...", remedy))
-    table["sha256"] = computed
-    table["width"] = [found.get("width", 0) for found in inspected]
-    table["height"] = [found.get("height", 0) for found in inspected]
+    for found, file, given, at in zip(inspected, table["file"], table["sha256"], lines, strict=True):
+        if file and "fault" in found:
+            faults.append((int(at), "file", file, found["fault"]))
+        actual = found.get("sha256", "")
+        if given and actual and given.lower() != actual:
+            remedy = f"{file} has the hash {actual[:12]}...; restore the file, or correct the hash"
+            faults.append((int(at), "sha256", given, remedy))
+    for name, default in (("sha256", ""), ("width", 0), ("height", 0)):
+        table[name] = [found.get(name, default) for found in inspected]
+    if "pixels_per_um" not in missing:
+        readable = ["pixels" in found for found in inspected]
+        table["pixels_per_um"], table["scale_source"], found = _scales(table, lines, readable)
+        faults += found
 
-    scales, sources = [], []
-    for value, file, at in zip(table["pixels_per_um"], table["path"], line, strict=True):
-        scale, source = np.nan, "manifest"
-        try:
-            if value:
-                try:
-                    scale = float(value)
-                except ValueError:
-                    raise ScaleError("is not a number; write pixels per um with a decimal point") from None
-                check_plausible(scale)
-            elif os.path.isfile(file):
-                scale, source = read_scale(file)
-        except ScaleError as error:
-            faults.append((int(at), "pixels_per_um", value, str(error)))
-        scales.append(scale)
-        sources.append(source)
-    table["pixels_per_um"], table["scale_source"] = scales, sources
-
+    if not unlabelled:
+        faults += _label_faults(table, lines)
     if labels_required:
-        seen = {}
-        for i, found in enumerate(inspected):
-            first = seen.setdefault(found.get("pixels", f"missing {i}"), i)
-            if first != i and table["path"].iloc[first] != table["path"].iloc[i]:
-                straddles = has_split and table["split"].iloc[first] != table["split"].iloc[i]
-                where = "in train and quiz" if straddles else "listed twice"
-                remedy = f"the same picture as line {line.iloc[first]} is {where}; remove one"
-                faults.append((int(line.iloc[i]), "file", table["file"].iloc[i], remedy))
-        if not has_split and not faults:
-            table["split"] = split_by_group(table)
-            n_quiz = int((table["split"] == "quiz").sum())
-            notes.append(f"The manifest has no split: {n_quiz} images were set aside as the quiz, by split_group.")
-        train = table[table["split"] == "train"]
-        if train.empty:
-            faults.append((0, "split", "", "no row is train; mark the training images"))
-        elif train["label"].nunique() < 2:
-            faults.append((0, "label", train["label"].iloc[0], "only one class to train; give at least two"))
-        for row in train[train["label"].str.lower() == NONE_OF_THESE].itertuples():
-            faults.append((int(row.line), "label", row.label, "is for quiz images only; it is not a class to learn"))
-        if has_split:
-            known = table[table["label"].isin(set(train["label"]))]
-            n_splits = known.groupby(["label", "split_group"])["split"].transform("nunique")
-            for row in known[(n_splits > 1) & (known["split"] == "quiz")].itertuples():
-                remedy = f"{row.label!r} of this group is in train too; give each split its own specimens"
-                faults.append((int(row.line), "split_group", row.split_group, remedy))
-        if (table["split"] != "quiz").all():
-            notes.append("The manifest has no quiz rows: training is validated, the comparison is skipped.")
+        faults += _leaks(table, lines, [found.get("pixels", "") for found in inspected])
     if faults:
         raise ManifestError(path, faults)
 
+    notes = []
+    if not has_split:
+        table["split"] = split_by_group(table, quiz_fraction, seed)
+        n_quiz = int((table["split"] == "quiz").sum())
+        notes.append(f"The manifest has no split: {n_quiz} of {len(table)} images were set aside as the quiz, whole "
+                     f"groups at a time (seed {seed}).")  # fmt: skip
+    if labels_required:
+        if not has_specimens:
+            notes.append("The manifest names no specimens: each image counts as its own. Images of one specimen in "
+                         "both splits would flatter the machine.")  # fmt: skip
+        notes += _notes(table)
     tagged = table["scale_source"] != "manifest"
     if tagged.any():
         kinds = ", ".join(sorted(table.loc[tagged, "scale_source"].unique()))
         notes.append(f"The scale of {int(tagged.sum())} images was read from their own tags ({kinds}).")
-    digest = hashlib.sha256(path.read_bytes() + "".join(computed).encode()).hexdigest()
-    table = table.drop(columns="line")
+    print_like = table["pixels_per_um"].isin(PRINT_DPI)
+    if print_like.all():
+        notes.append("Every scale is a number that is also a print resolution in dots per inch; make sure that "
+                     "pixels_per_um holds pixels per micrometre.")  # fmt: skip
+    digest = hashlib.sha256(path.read_bytes() + "".join(table["sha256"]).encode()).hexdigest()
     table.attrs = {
         "manifest": str(path),
         "sha256": digest,
-        "simulated": bool(table["source"].str.startswith(SIMULATED).any()),
+        "simulated": bool(table["source"].str.lower().str.startswith(SIMULATED).any()),
         "notes": notes,
     }
     return table
 
 
 def write_manifest(manifest: pd.DataFrame, path) -> None:
-    """Write a manifest that `read_manifest` reads back from any folder: ``path`` holds where the images lie."""
-    path = Path(path)
+    """Write a manifest that `read_manifest` reads back, whole or not at all.
+
+    ``file`` remains the image's name. ``path`` says where it lies: relative to the new manifest for images below its
+    folder, which may then move as a whole, absolute otherwise.
+    """
+    path = Path(path).resolve()
+    places = [Path(p) for p in manifest["path"]]
+    below = [str(p.relative_to(path.parent) if p.is_relative_to(path.parent) else p) for p in places]
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    manifest.drop(columns=["width", "height", "scale_source"], errors="ignore").to_csv(temporary, index=False)
+    manifest.assign(path=below).to_csv(temporary, index=False)
     os.replace(temporary, path)
 
 
@@ -320,7 +450,7 @@ def classes(manifest: pd.DataFrame) -> list[str]:
 
 
 def truth(manifest: pd.DataFrame) -> pd.Series:
-    """The right answer of each quiz image, by ``file``: its label, or "none of these" if no training row has it."""
+    """The right answer to each quiz image, by ``file``: its label, or "none of these" if no training row has it."""
     quiz = manifest[manifest["split"] == "quiz"]
     known = set(classes(manifest))
     answers = [label if label in known else NONE_OF_THESE for label in quiz["label"]]
@@ -335,78 +465,103 @@ def quiz_id(manifest: pd.DataFrame) -> str:
 
 
 def split_by_group(manifest: pd.DataFrame, quiz_fraction: float = 0.2, seed: int = 0) -> pd.Series:
-    """Set about ``quiz_fraction`` of the images aside as the quiz, whole groups at a time, stratified by label.
+    """Set about ``quiz_fraction`` of each label's images aside as the quiz, whole groups at a time.
 
-    A label found in a single group stays in training, or no training image would have it.
+    Groups are taken in random order while that brings the labels' shares nearer to ``quiz_fraction`` (in the sum of
+    squares) and leaves each label two training images; the best of many orders counts. A label of a single
+    group therefore stays in training.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+        With ``label`` and ``split_group``.
+    quiz_fraction : float
+        0 to below 1.
+    seed : int
 
     Returns
     -------
     Series of "train" or "quiz", indexed as the manifest.
+
+    Raises
+    ------
+    ValueError
+        For another ``quiz_fraction``.
     """
-    groups = manifest["split_group"]
-    split = pd.Series("train", index=manifest.index)
-    if groups.nunique() < 2:
-        return split
-    n_folds = max(2, min(round(1 / quiz_fraction), groups.nunique()))
-    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    _, chosen = next(iter(folds.split(manifest, manifest["label"], groups)))
-    split.iloc[chosen] = "quiz"
-    for label in manifest["label"].unique():
-        rows = manifest["label"] == label
-        if (split[rows] == "quiz").all():
-            split[rows & groups.isin(groups[rows].unique())] = "train"
-    # Putting a label back may have torn its group apart: a group goes where any of it trains.
-    torn = groups.isin(groups[split == "train"])
-    split[torn] = "train"
-    return split
+    if not 0 <= quiz_fraction < 1:
+        raise ValueError(f"quiz_fraction must be from 0 to below 1, not {quiz_fraction}")
+    table = pd.crosstab(manifest["split_group"], manifest["label"])
+    counts, total = table.to_numpy(), table.to_numpy().sum(axis=0)
+
+    def distance(n_quiz):
+        return float((((n_quiz / total) - quiz_fraction) ** 2).sum())
+
+    rng = np.random.default_rng(seed)
+    best, best_distance = [], np.inf
+    for _ in range(100):
+        chosen, n_quiz = [], np.zeros_like(total)
+        for g in rng.permutation(len(counts)):
+            more = n_quiz + counts[g]
+            spared = (total - more)[counts[g] > 0] >= 2
+            if spared.all() and distance(more) < distance(n_quiz):
+                chosen.append(g)
+                n_quiz = more
+        if distance(n_quiz) < best_distance:
+            best, best_distance = chosen, distance(n_quiz)
+    in_quiz = manifest["split_group"].isin(table.index[best])
+    return pd.Series(np.where(in_quiz, "quiz", "train"), index=manifest.index, name="split")
 
 
 def group_folds(rows: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds for cross-validation: stratified by label, no group in both halves where that is possible.
+    """Folds for cross-validation: stratified by label, each group held out whole where that is possible.
 
-    A class photographed in a single group cannot be trained on and held out whole; its images are dealt out one by
-    one instead, so that every fold can train on the class. Its held-out figures are optimistic.
+    A class that comes from a single group cannot be trained on and held out whole. Left grouped, it would be missing
+    from training in one fold and from validation in all others; so its images are dealt out one by one,
+    every fold trains on the class, and its held-out figures are optimistic (`read_manifest` notes it).
 
     Parameters
     ----------
     rows : DataFrame
         Training rows with ``label``, ``split_group`` and ``file``.
-    n_folds, seed : int
+    n_folds : int
+        At least 2; fewer are made when no class has so many images or there are not so many groups.
+    seed : int
 
     Returns
     -------
     list of (train, validation)
-        Positions in ``rows``; each image is in one validation set.
+        Positions in ``rows``. Each image is in exactly one validation set, each class in every training set.
 
     Raises
     ------
     ValueError
-        If a class has a single image.
+        If a class has a single image, or ``n_folds`` is below 2.
     """
-    labels = rows["label"].to_numpy()
-    # A group counts per label: the same heat treatment may show two classes in two places.
-    units = (rows["label"] + "\0" + rows["split_group"]).to_numpy(dtype=object)
+    if n_folds < 2:
+        raise ValueError(f"n_folds must be at least 2, not {n_folds}")
+    labels = rows["label"].to_numpy(dtype=object)
     groups = rows["split_group"].to_numpy(dtype=object).copy()
-    for label in np.unique(labels):
-        of_class = labels == label
-        if of_class.sum() < 2:
+    n_images, n_groups = pd.Series(labels).value_counts(), pd.Series(groups).groupby(labels).nunique()
+    for label in sorted(n_images.index):
+        if n_images[label] < 2:
             raise ValueError(f"class {label!r} has a single training image; give it at least two")
-        if len(np.unique(units[of_class])) == 1:
-            groups[of_class] = rows["file"].to_numpy()[of_class]
-    n_folds = min(n_folds, len(np.unique(groups)))
+        if n_groups[label] == 1:
+            of_class = labels == label
+            groups[of_class] = [f"one image: {file}" for file in rows["file"][of_class]]
+    n_folds = min(n_folds, len(set(groups)), int(n_images.max()))
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     validation_of = np.empty(len(rows), dtype=int)
-    for f, (_, valid) in enumerate(splitter.split(labels, labels, groups)):
-        validation_of[valid] = f
-    # Grouping may still have put all of a class into one fold; then its groups, or at last its images, are dealt.
-    for label in np.unique(labels):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # rare classes are seen to below
+        for f, (_, valid) in enumerate(splitter.split(labels, labels, groups)):
+            validation_of[valid] = f
+    # All of a class may have come to lie in one fold; then its groups are dealt out, apart from other classes'.
+    for label in sorted(n_images.index):
         of_class = np.flatnonzero(labels == label)
-        if len(np.unique(validation_of[of_class])) == 1:
-            parts = groups[of_class] if len(np.unique(groups[of_class])) > 1 else of_class.astype(object)
-            for i, part in enumerate(pd.unique(pd.Series(parts))):
-                validation_of[of_class[parts == part]] = i % n_folds
+        if len(set(validation_of[of_class])) == 1:
+            for i, group in enumerate(pd.unique(groups[of_class])):
+                validation_of[of_class[groups[of_class] == group]] = i % n_folds
     return [
         (np.flatnonzero(validation_of != f), np.flatnonzero(validation_of == f))
-        for f in range(n_folds)
-        if (validation_of == f).any()
+        for f in sorted(set(validation_of))
     ]

@@ -179,9 +179,7 @@ class EmbeddingNet(nn.Module):
     # Periods in octaves of scale: the longest orders the whole range of 200x, the shortest tells factors of two.
     SCALE_PERIODS = (32.0, 16.0, 8.0, 4.0)
 
-    def __init__(
-        self, backbone: str = "residual", weights: str = "", embedding_dim: int = 16, told_scale: bool = True
-    ):
+    def __init__(self, backbone: str = "residual", weights: str = "", embedding_dim: int = 16, told_scale: bool = True):
         super().__init__()
         if embedding_dim < 2:
             raise ValueError(f"embedding_dim must be at least 2, not {embedding_dim}")
@@ -271,9 +269,7 @@ class NeighbourClassifier:
         """Pool crops to images: probabilities (n_images, n_classes) and mean nearest distances (n_images,)."""
         probability, distance = self.crop_scores(embeddings)
         count = np.bincount(image_index, minlength=n_images)
-        pooled = np.stack(
-            [np.bincount(image_index, p, minlength=n_images) / count for p in probability.T], axis=1
-        )
+        pooled = np.stack([np.bincount(image_index, p, minlength=n_images) / count for p in probability.T], axis=1)
         return pooled, np.bincount(image_index, distance, minlength=n_images) / count
 
 

@@ -178,7 +178,9 @@ def texture(seed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.asarray(make(rng, size_px), np.float32)
 
     grey = np.full((CANVAS_PX, CANVAS_PX), 0.5, np.float32)
-    matrix = rng.choice(["lamellae", "particles", "laths", "grains", "plain", "both"], p=[0.28, 0.26, 0.14, 0.1, 0.08, 0.14])
+    matrix = rng.choice(
+        ["lamellae", "particles", "laths", "grains", "plain", "both"], p=[0.28, 0.26, 0.14, 0.1, 0.08, 0.14]
+    )
     if matrix in ("lamellae", "both"):
         grey += rng.uniform(0.3, 1) * rng.choice([-1, 1], p=[0.3, 0.7]) * element("lamellae", lamellae, 4, 40)
     if matrix == "both":

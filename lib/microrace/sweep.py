@@ -177,9 +177,7 @@ def run_one(manifest_path: str, setting: Setting, reference: TrainingConfig, see
         else:
             rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
             held_out = _generic_held_out(setting.method, rows, config)
-        records = json.loads(
-            held_out[["file", "label", "split_group", "answer", "correct"]].to_json(orient="records")
-        )
+        records = json.loads(held_out[["file", "label", "split_group", "answer", "correct"]].to_json(orient="records"))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(records))
@@ -232,9 +230,7 @@ def run_sweep(
         if scheduler:
             client = stack.enter_context(Client(scheduler))
         else:
-            cluster = stack.enter_context(
-                LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-            )
+            cluster = stack.enter_context(LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None))
             client = stack.enter_context(Client(cluster))
         # The runs that share a reference would race for its cache entry; Dask runs equal keys once.
         futures = [client.submit(run_one, *task, pure=True) for task in tasks]

@@ -552,7 +552,9 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, run_dir: Path | None =
         ours, theirs = crops.of(train_index), crops.of(valid_index)
         position = np.searchsorted(valid_index, crops.image_index[theirs])
 
-        def judge(net, ours=ours, theirs=theirs, position=position, n=len(valid_index)):
+        n_valid = len(valid_index)
+
+        def judge(net, ours=ours, theirs=theirs, position=position, n=n_valid):
             points = embed(net, crops.crops, crops.log2_pixels_per_um, device)
             classifier = NeighbourClassifier(
                 points[ours], class_index[crops.image_index[ours]], len(classes), config.neighbours

@@ -1,0 +1,77 @@
+# The study from a fresh clone: `make`. What each target does: `make help`.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+# Own data:  make DATASET=path/to/manifest.csv STUDY=name
+# Own panel: make ... PANEL=data/panels/name
+DATASET ?=
+STUDY ?= $(if $(DATASET),study,)
+PANEL ?=
+PARAMS ?=
+JOBS ?= 1
+SCHEDULER ?=
+SEED ?= 0
+
+# An activated conda environment made from environment.yml is used as it is; otherwise .venv is made from the lock.
+CONDA_FITS := $(if $(CONDA_PREFIX),$(shell PYTHONPATH=lib "$(CONDA_PREFIX)/bin/python" -m microrace.study check-environment >/dev/null 2>&1 && echo yes))
+ifeq ($(CONDA_FITS),yes)
+  PYTHON := $(CONDA_PREFIX)/bin/python
+  ENVIRONMENT :=
+else
+  PYTHON := .venv/bin/python
+  ENVIRONMENT := .venv/made-from-lock
+endif
+export PYTHONPATH := $(CURDIR)/lib
+export PATH := $(abspath $(dir $(PYTHON))):$(PATH)
+
+RUN = $(PYTHON) -m microrace.study run --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) \
+	$(if $(PANEL),--panel $(PANEL)) $(PARAMS) -p seed=$(SEED)
+
+.PHONY: all test lab quiz verify bench sweep figures env clean help
+
+all: env  ## run the study: both rendered quizzes, or DATASET= as STUDY=
+ifdef DATASET
+	@$(RUN) --study $(STUDY) --dataset $(DATASET)
+else ifdef STUDY
+	@$(PYTHON) -m microrace.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
+	@$(RUN) --study $(STUDY) --dataset data/rendered/$(STUDY)/manifest.csv
+else
+	@for q in 1 2; do \
+	  $(PYTHON) -m microrace.render --quiz $$q --out data/rendered/quiz$$q --seed $(SEED); \
+	  $(RUN) --study quiz$$q --dataset data/rendered/quiz$$q/manifest.csv; \
+	done
+endif
+
+test: env  ## run the tests, the whole chain of notebooks with small parameters among them
+	@$(PYTHON) -m pytest $(ARGS)
+
+lab: env  ## open the notebooks in JupyterLab
+	@$(PYTHON) -m jupyterlab --notebook-dir notebooks
+
+sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), on JOBS= cores or SCHEDULER=
+	@$(MAKE) --no-print-directory all STUDY=$(or $(STUDY),quiz1) PARAMS="-p grid=full -p n_seeds=3 $(PARAMS)"
+
+verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every file
+	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)
+
+bench: env  ## time the parts: a warp, the pipelines, an image judged, a training step
+	@$(PYTHON) -m pytest tests/test_speed.py --no-header -s
+
+figures: env  ## publish the figures of STUDY= (default quiz1) in figures/
+	@$(PYTHON) -m microrace.study publish --study $(or $(STUDY),quiz1)
+
+env: $(ENVIRONMENT)  ## make .venv from the lock when it is missing or stale
+
+.venv/made-from-lock: requirements.txt
+	@echo "setting up .venv from requirements.txt (a minute or two)"
+	python3 -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+	@touch $@
+
+clean:  ## remove .venv, rendered micrographs and caches; runs/ stays
+	rm -rf .venv data/rendered .pytest_cache .ruff_cache .hypothesis
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10

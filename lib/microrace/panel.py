@@ -1,0 +1,191 @@
+"""Answer sheets of readers: read and check them, or simulate a panel that is marked as simulated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from microrace import micrographs
+from microrace.micrographs import NO_ANSWER, NONE_OF_THESE
+
+COLUMNS = ("quiz", "image", "decision_maker", "kind", "answer")
+OPTIONAL = ("seconds", "confidence", "years_experience")
+KINDS = ("human", "simulated human", "machine")
+
+
+class SheetError(ValueError):
+    """Answer sheets with faults; the message names each with file and row."""
+
+
+def validate(sheet: pd.DataFrame, manifest: pd.DataFrame, name: str = "sheet") -> list[str]:
+    """Faults of an answer sheet as sentences; none when it is sound.
+
+    Parameters
+    ----------
+    sheet : DataFrame
+        As read, all text.
+    manifest : DataFrame
+        Of the quiz that was answered.
+    name : str
+        File name, for the messages.
+    """
+    if missing := [c for c in COLUMNS if c not in sheet]:
+        return [
+            f"{name}: the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing; add what is missing"
+        ]
+    quiz_images = set(micrographs.truth(manifest).index)
+    answers = [*micrographs.classes(manifest), NONE_OF_THESE, NO_ANSWER]
+    wanted = micrographs.quiz_id(manifest)
+    faults = []
+
+    def fault(rows, column, remedy):
+        for i in np.flatnonzero(rows):
+            faults.append(f"{name}, line {i + 2}, {column}: {sheet[column].iloc[i]!r}: {remedy}")
+
+    fault((sheet["quiz"] != wanted).to_numpy(), "quiz", f"the sheet is of another quiz; this one is {wanted}")
+    fault((~sheet["image"].isin(quiz_images)).to_numpy(), "image", "no such image in this quiz")
+    fault((~sheet["answer"].isin(answers)).to_numpy(), "answer", f"not an answer; take one of {', '.join(answers)}")
+    fault((~sheet["kind"].isin(KINDS)).to_numpy(), "kind", f"take one of {', '.join(KINDS)}")
+    fault((sheet["decision_maker"] == "").to_numpy(), "decision_maker", "give a pseudonym")
+    fault(sheet.duplicated(["decision_maker", "image"]).to_numpy(), "image", "answered twice by the same reader")
+    for column, low, high in (("seconds", 0, np.inf), ("confidence", 0, 1), ("years_experience", 0, 80)):
+        if column in sheet:
+            number = pd.to_numeric(sheet[column], errors="coerce")
+            bad = (sheet[column] != "") & ~((number >= low) & (number <= high))
+            fault(bad.to_numpy(), column, f"must be a number from {low:g} to {high:g}, or empty")
+    for reader, rows in sheet.groupby("decision_maker"):
+        if lacking := sorted(quiz_images - set(rows["image"])):
+            faults.append(
+                f"{name}: {reader!r} has no row for {len(lacking)} images, first {lacking[0]!r}; "
+                f"write {NO_ANSWER!r} where nothing was answered"
+            )
+    return faults
+
+
+def read_sheets(directory, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Read the answer sheets of a panel.
+
+    Parameters
+    ----------
+    directory : path
+        A folder of CSV files, or one file.
+    manifest : DataFrame
+        Of the quiz.
+
+    Returns
+    -------
+    DataFrame
+        quiz, image, decision_maker, kind, answer, seconds, confidence, years_experience (numbers, NaN unknown).
+
+    Raises
+    ------
+    SheetError
+        With all faults of all files at once.
+    """
+    directory = Path(directory)
+    paths = sorted(directory.glob("*.csv")) if directory.is_dir() else [directory]
+    if not paths or not all(p.is_file() for p in paths):
+        raise SheetError(f"{directory}: no answer sheets (*.csv) there; put one CSV a reader into this folder")
+    sheets, faults, seen = [], [], {}
+    for path in paths:
+        try:
+            # "NA" and "None" are answers like any other.
+            sheet = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        except (ValueError, UnicodeDecodeError) as error:
+            faults.append(f"{path.name}: not a CSV table ({error})")
+            continue
+        sheet = sheet.apply(lambda column: column.str.strip())
+        faults += validate(sheet, manifest, path.name)
+        for reader in sheet["decision_maker"].unique() if "decision_maker" in sheet else ():
+            if reader in seen:
+                faults.append(f"{path.name}: {reader!r} is also in {seen[reader]}; a reader has one sheet")
+            seen[reader] = path.name
+        sheets.append(sheet)
+    if faults:
+        raise SheetError("\n".join([f"{len(faults)} faults in the answer sheets of {directory}:", *faults]))
+    table = pd.concat(sheets, ignore_index=True)
+    for column in OPTIONAL:
+        table[column] = pd.to_numeric(table[column], errors="coerce") if column in table else np.nan
+    return table[[*COLUMNS, *OPTIONAL]]
+
+
+@dataclass(frozen=True)
+class PanelModel:
+    """The psychometric model of the simulated panel; every number is this study's choice.
+
+    A reader of ability a answers an image of difficulty d rightly with probability logistic(a - d), but for lapses,
+    in which any answer is as likely as any other; a wrong answer falls on a class by how often the machine or a
+    uniform guess would confuse the two.
+
+    Attributes
+    ----------
+    mean_ability, sd_ability : float
+        Of the readers, in logits.
+    sd_difficulty : float
+        Of the images, in logits around 0.
+    scale_penalty : float
+        Logits that an image is harder for each octave that it lies beyond the middle scales of the quiz.
+    lapse : float
+        Share of answers given without looking.
+    experience_slope : float
+        Logits an e-fold of years.
+    """
+
+    mean_ability: float = 1.1
+    sd_ability: float = 0.7
+    sd_difficulty: float = 1.2
+    scale_penalty: float = 0.12
+    lapse: float = 0.03
+    experience_slope: float = 0.25
+
+
+def simulate(
+    manifest: pd.DataFrame, *, n_readers: int = 12, seed: int = 0, model: PanelModel | None = None
+) -> pd.DataFrame:
+    """Simulate a panel's answers; every row's ``kind`` is "simulated human".
+
+    Parameters
+    ----------
+    manifest : DataFrame
+    n_readers, seed : int
+    model : PanelModel, optional
+
+    Returns
+    -------
+    DataFrame
+        As `read_sheets`. ``attrs["ability"]`` and ``attrs["difficulty"]`` hold the truth, in logits.
+    """
+    model = model or PanelModel()
+    rng = np.random.default_rng([seed, 4711])
+    truth = micrographs.truth(manifest)
+    classes = [*micrographs.classes(manifest), NONE_OF_THESE]
+    log_scale = np.log2(manifest.set_index("file")["pixels_per_um"].reindex(truth.index).to_numpy())
+    off_middle = np.abs(log_scale - np.median(log_scale))
+    difficulty = rng.normal(0, model.sd_difficulty, len(truth))
+    difficulty += model.scale_penalty * (off_middle - off_middle.mean())
+    years = np.round(rng.gamma(1.5, 7, n_readers), 1)
+    experience = model.experience_slope * (np.log1p(years) - np.log1p(years).mean())
+    ability = model.mean_ability + experience + rng.normal(0, model.sd_ability, n_readers)
+    rows = []
+    for r in range(n_readers):
+        right = 1 / (1 + np.exp(-(ability[r] - difficulty)))
+        for i, (image, answer) in enumerate(truth.items()):
+            if rng.random() < model.lapse:
+                given = classes[rng.integers(len(classes))]
+            elif rng.random() < right[i]:
+                given = answer
+            else:
+                others = [c for c in classes if c != answer]
+                given = others[rng.integers(len(others))]
+            confidence = np.clip(rng.beta(1 + 6 * right[i], 1 + 6 * (1 - right[i])), 0, 1)
+            seconds = np.exp(rng.normal(2.4 + 0.4 * difficulty[i] - 0.1 * ability[r], 0.4))
+            rows.append((image, f"simulated {r + 1:02d}", given, seconds, confidence, years[r]))
+    table = pd.DataFrame(rows, columns=["image", "decision_maker", "answer", *OPTIONAL])
+    table.insert(0, "quiz", micrographs.quiz_id(manifest))
+    table.insert(3, "kind", "simulated human")
+    table["seconds"], table["confidence"] = table["seconds"].round(1), table["confidence"].round(2)
+    table.attrs = {"ability": ability.tolist(), "difficulty": difficulty.tolist()}
+    return table
