@@ -53,11 +53,14 @@ lab: env  ## open the notebooks in JupyterLab
 sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), on JOBS= cores or SCHEDULER=
 	@$(MAKE) --no-print-directory all STUDY=$(or $(STUDY),quiz1) PARAMS="-p grid=full -p n_seeds=3 $(PARAMS)"
 
+quiz: env  ## write the quiz page of QUIZ=1 or 2, or of STUDY=, which must have been run
+	@$(PYTHON) -m microrace.quiz --run runs/$(or $(STUDY),quiz$(or $(QUIZ),1)) --out runs/$(or $(STUDY),quiz$(or $(QUIZ),1))/quiz.html
+
 verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every file
 	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)
 
-bench: env  ## time the parts: a warp, the pipelines, an image judged, a training step
-	@$(PYTHON) -m pytest tests/test_speed.py --no-header -s
+bench: env  ## time the parts: a warp, each pipeline, a training step, an image judged
+	@$(PYTHON) -m microrace.training
 
 figures: env  ## publish the figures of STUDY= (default quiz1) in figures/
 	@$(PYTHON) -m microrace.study publish --study $(or $(STUDY),quiz1)

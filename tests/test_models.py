@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from microrace.micrographs import NONE_OF_THESE
 from microrace.models import (
     EmbeddingNet,

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+
 from microrace import micrographs, sweep, training
 from microrace.training import TrainingConfig
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+
 from microrace import micrographs, training
 from microrace.training import MetricLoss, TrainingConfig
 

@@ -283,10 +283,10 @@ def human_versus_machine(readers: pd.DataFrame, *, simulated: bool) -> Figure:
             markerfacecolor="white" if hollow else colour,
         )
     ax.axhline(len(people) - 0.5, color="#BBBBBB", linewidth=0.6)
-    ax.set_yticks(range(len(rows)), rows["decision_maker"])
+    ax.set_yticks(range(len(rows)), [_wrapped(name, 18) for name in rows["decision_maker"]])
     ax.set_ylim(-0.7, len(rows) - 0.3)
     ax.set_xlim(0, 1)
-    ax.set_xlabel(f"share of {int(rows['n_images'].max())} quiz images right (95 % interval)")
+    ax.set_xlabel(f"share of {int(rows['n_images'].max())} quiz images right\n(95 % interval)")
     stamp(figure, simulated, "simulated")
     return figure
 
@@ -299,8 +299,9 @@ def confusion_matrices(confusion: pd.DataFrame, classes: list[str], *, simulated
     if micrographs.NO_ANSWER in set(confusion["answer"]):
         given.append(micrographs.NO_ANSWER)
     who = [w for w in ("machine", "panel") if w in set(confusion["who"])]
-    side = 1.1 + 0.3 * len(given)
-    figure, axes = plt.subplots(1, len(who), figsize=(TWO_COLUMNS_IN, min(side + 0.4, 4.2)), sharey=True, squeeze=False)
+    longest = max(len(line) for name in given for line in _wrapped(name).split("\n"))
+    height = 0.75 + 0.065 * longest + 0.34 * len(right)
+    figure, axes = plt.subplots(1, len(who), figsize=(TWO_COLUMNS_IN, height), sharey=True, squeeze=False)
     for letter, ax, name in zip("ab", axes[0], who, strict=False):
         table = confusion[confusion["who"] == name].pivot_table(
             index="truth", columns="answer", values="count", aggfunc="sum"

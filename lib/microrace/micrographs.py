@@ -29,25 +29,31 @@ SPLITS = ("train", "quiz")
 SIMULATED = "simulated"  # how the `source` of a rendered micrograph begins
 SHORTEST_SIDE_PX = 64
 
-NOT_EMPTY = pa.Check.str_length(min_value=1, name="not empty")
-# What the cells must hold; what needs the images or several rows at once is checked after this.
+
+def _rule(holds, remedy: str) -> pa.Check:
+    return pa.Check(holds, error=remedy)
+
+
+# What the cells must hold, each rule with its remedy; what needs the images or several rows is checked after this.
 SCHEMA = pa.DataFrameSchema(
     {
-        "file": pa.Column(str, [NOT_EMPTY, pa.Check(lambda s: ~s.duplicated(), name="unique")]),
+        "file": pa.Column(
+            str,
+            [
+                _rule(lambda s: s != "", "give the path of the image, relative to the manifest's folder"),
+                _rule(lambda s: ~s.duplicated() | (s == ""), "is there already; list each image once"),
+            ],
+        ),
         "label": pa.Column(
             str,
-            [NOT_EMPTY, pa.Check(lambda s: ~s.str.lower().isin(RESERVED_LABELS), name="not reserved")],
+            [
+                _rule(lambda s: s != "", "give the class, or remove the row"),
+                _rule(lambda s: ~s.str.lower().isin(RESERVED_LABELS), "is a reserved word; call the class otherwise"),
+            ],
         ),
-        "split": pa.Column(str, pa.Check.isin(SPLITS, name="train or quiz")),
+        "split": pa.Column(str, _rule(lambda s: s.isin(SPLITS), f"write {' or '.join(SPLITS)}")),
     }
 )
-REMEDIES = {
-    ("file", "not empty"): "give the path of the image, relative to the manifest's folder",
-    ("file", "unique"): "list each image once",
-    ("label", "not empty"): "give the class, or remove the row",
-    ("label", "not reserved"): "is a reserved word; call the class otherwise",
-    ("split", "train or quiz"): "write train or quiz",
-}
 
 
 class ManifestError(ValueError):
@@ -100,7 +106,7 @@ def read_image(path) -> np.ndarray:
         if path.suffix.lower() in {".tif", ".tiff"}:
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages[0]
-                # tifffile pads what is missing at the end of a file with zeros and says nothing.
+                # Not every decoder minds a missing end: JPEG in TIFF fills it up and says nothing.
                 ends = np.add(page.dataoffsets, page.databytecounts)
                 if ends.max(initial=0) > tiff.filehandle.size:
                     raise ValueError("the file is truncated")
@@ -140,12 +146,13 @@ def read_image(path) -> np.ndarray:
 def _inspect(path: str) -> dict:
     """Hashes and size of an image file, or the fault for which it cannot be used."""
     if not os.path.isfile(path):
-        slashes = " and / between folders" if "\\" in path else ""
-        return {"fault": f"there is no such file; give its path relative to the manifest's folder{slashes}"}
-    found = {"sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+        slashes = ", with / between folders" if "\\" in path else ""
+        return {"fault": f"there is no such file; give its path from the manifest's folder{slashes}"}
+    found = {}
     try:
+        found["sha256"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         image = read_image(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return found | {"fault": f"{error}; replace it by a whole PNG, JPEG or TIFF"}
     height, width = image.shape
     # The pixels' own hash finds one picture saved twice, whatever the file format did to its bytes.
@@ -241,9 +248,10 @@ def _label_faults(table: pd.DataFrame, lines) -> list[tuple]:
     # "Pearlite" in the quiz would quietly become "none of these".
     spelling = table["label"].map(lambda s: " ".join(unicodedata.normalize("NFKC", s).casefold().split()))
     usual = table["label"].groupby(spelling).agg(lambda s: s.value_counts(sort=True).index[0])
-    for at, label, meant in zip(lines, table["label"], spelling.map(usual), strict=True):
-        if label != meant:
-            faults.append((int(at), "label", label, f"is written {meant!r} elsewhere; write it one way"))
+    meant = spelling.map(usual)
+    for at, label, other in zip(lines, table["label"], meant, strict=True):
+        if label != other:
+            faults.append((int(at), "label", label, f"is written {other!r} elsewhere; write it one way"))
     train = table["split"] == "train"
     for at, label in zip(lines[train], table["label"][train], strict=True):
         if label.lower() == NONE_OF_THESE:
@@ -251,11 +259,12 @@ def _label_faults(table: pd.DataFrame, lines) -> list[tuple]:
     if not train.any():
         faults.append((0, "split", "", "no row is train; mark the images to learn from"))
         return faults
-    counts = table["label"][train].value_counts()
-    if len(counts) < 2:
+    # A cell that is a fault already is not one more class.
+    counts = meant[train & ~spelling.isin(["", NONE_OF_THESE, *RESERVED_LABELS])].value_counts()
+    if len(counts) == 1:
         faults.append((0, "label", counts.index[0], "is the only class to train on; give at least two"))
     for label in sorted(counts.index[counts == 1]):
-        at = int(lines[train & (table["label"] == label)][0])
+        at = int(lines[train & (meant == label)][0])
         faults.append((at, "label", label, "has a single training image; give the class at least two"))
     return faults
 
@@ -273,7 +282,7 @@ def _leaks(table: pd.DataFrame, lines, pixels: list[str]) -> list[tuple]:
         faults.append((int(lines[i]), "file", file, remedy))
     # Quiz images of no training class may come from a training specimen: nothing of their class leaks.
     n_splits = table.groupby(["label", "split_group"])["split"].transform("nunique")
-    leaking = ((n_splits > 1) & (table["split"] == "quiz")).to_numpy()
+    leaking = ((n_splits > 1) & (table["split"] == "quiz") & (table["label"] != "")).to_numpy()
     for at, row in zip(lines[leaking], table[leaking].itertuples(), strict=True):
         remedy = f"{row.label!r} of this group is in train too; keep a group (specimen) within one split"
         faults.append((int(at), "split_group", row.split_group, remedy))
@@ -345,6 +354,7 @@ def read_manifest(
     for name in ("split", "specimen", "split_group"):
         if name not in table and (close := _misspelt(name, table.columns)):
             faults.append((1, name, "", f"there is a column {close!r}; rename it to {name!r}"))
+            table = table.rename(columns={close: name})  # to find its other faults
     if "file" in missing:
         raise ManifestError(path, faults)
 
@@ -375,8 +385,7 @@ def read_manifest(
         (SCHEMA.remove_columns(["label"]) if unlabelled else SCHEMA).validate(table, lazy=True)
     except pa.errors.SchemaErrors as errors:
         for case in errors.failure_cases.itertuples():
-            remedy = REMEDIES[case.column, case.check]
-            faults.append((int(lines[int(case.index)]), case.column, case.failure_case, remedy))
+            faults.append((int(lines[int(case.index)]), case.column, case.failure_case, case.check))
 
     with ThreadPoolExecutor() as pool:
         inspected = list(pool.map(_inspect, table["path"]))
@@ -440,7 +449,8 @@ def write_manifest(manifest: pd.DataFrame, path) -> None:
     places = [Path(p) for p in manifest["path"]]
     below = [str(p.relative_to(path.parent) if p.is_relative_to(path.parent) else p) for p in places]
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    manifest.assign(path=below).to_csv(temporary, index=False)
+    # With the line ends of RFC 4180, line breaks of either kind inside a cell are put in quotes.
+    manifest.assign(path=below).to_csv(temporary, index=False, lineterminator="\r\n")
     os.replace(temporary, path)
 
 

@@ -780,3 +780,56 @@ def predict(run_dir, manifest_path, out, device: str = "auto") -> pd.DataFrame:
     scores.to_csv(temporary, index=False)
     os.replace(temporary, out)
     return scores
+
+
+def benchmark(config: TrainingConfig | None = None) -> pd.DataFrame:
+    """Time the parts of training on this machine.
+
+    Returns
+    -------
+    DataFrame
+        part, milliseconds (median of 30), what of.
+    """
+    config = config or TrainingConfig()
+    device = resolve_device(config.device)
+    image = np.random.default_rng(0).random((480, 640), dtype=np.float32)
+    net = EmbeddingNet(config.backbone, "", config.embedding_dim).to(device, memory_format=torch.channels_last)
+    crops = torch.rand(config.batch_size, 1, config.crop_px, config.crop_px).to(device)
+    crops = crops.contiguous(memory_format=torch.channels_last)
+    scale = torch.rand(config.batch_size, device=device)
+    labels = torch.arange(config.batch_size, device=device) % 5
+    criterion = MetricLoss(config.loss, 5, config.embedding_dim).to(device)
+    optimiser = torch.optim.AdamW(net.parameters())
+
+    def step():
+        net.train()
+        with _autocast(device):
+            embedded = net(crops, scale)
+        optimiser.zero_grad()
+        criterion(embedded.float(), labels)[0].backward()
+        optimiser.step()
+
+    def judged():
+        images = ImageCrops([image], [10.0], config)
+        embed(net, images.crops, images.log2_pixels_per_um, device)
+
+    parts = {"a training step": (step, f"{config.batch_size} crops of {config.crop_px} px on {device}")}
+    parts["an image judged"] = (judged, "640 x 480 px at 10 px/um, by one network")
+    for name in augment.PIPELINES:
+        pipeline = augment.build_pipeline(name, crop_px=config.crop_px, fields_of_view_um=FIELDS_OF_VIEW_UM)
+        call = lambda pipeline=pipeline: pipeline(image=image, pixels_per_um=10.0)  # noqa: E731
+        parts[f"a crop by pipeline {name}"] = (call, f"640 x 480 px to {config.crop_px} px")
+    rows = []
+    for part, (call, what) in parts.items():
+        call()
+        seconds = []
+        for _ in range(30):
+            started = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - started)
+        rows.append((part, 1e3 * float(np.median(seconds)), what))
+    return pd.DataFrame(rows, columns=["part", "milliseconds", "of"])
+
+
+if __name__ == "__main__":
+    print(benchmark().round(2).to_string(index=False))

@@ -1,0 +1,291 @@
+"""The quiz as one self-contained web page: images inside, no server, no network, answers downloaded as a sheet."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from microrace import micrographs, panel
+from microrace.micrographs import NO_ANSWER, NONE_OF_THESE, SIMULATED
+
+LONGEST_SIDE_PX = 2048  # larger quiz images are reduced to this; the page says so beside them
+REFERENCE_SIDE_PX = 480
+# About 10 ms an answer in a browser, 40 ms where it has no crypto.subtle: some seconds to mark a whole sheet.
+ITERATIONS = 20_000
+
+
+class QuizError(ValueError):
+    """A quiz page that cannot be made, with what to do about it."""
+
+
+def opaque_image_id(quiz: str, sha256: str) -> str:
+    """Name of a quiz image on the page and in the sheets downloaded from it.
+
+    Made from the image's content and not from its file's name, which is easily guessed and often tells the class.
+
+    Parameters
+    ----------
+    quiz : str
+        As `micrographs.quiz_id` gives it.
+    sha256 : str
+        Of the image's file, as the manifest has it.
+
+    Returns
+    -------
+    str
+        ``image-`` and 16 hexadecimal digits.
+    """
+    return "image-" + hashlib.sha256(f"{quiz}\n{sha256}".encode()).hexdigest()[:16]
+
+
+def answer_hash(answer: str, image: str, salt: str) -> str:
+    """Slow salted hash of a right answer: PBKDF2-HMAC-SHA-256 (RFC 8018), 64 hexadecimal digits.
+
+    It deters reading the answers off the page, and cannot prevent it: there are only a handful of answers to try.
+    """
+    return hashlib.pbkdf2_hmac("sha256", answer.encode(), (salt + image).encode(), ITERATIONS).hex()
+
+
+def embedded(row, longest_side_px: int, quality: int) -> dict:
+    """One micrograph as the page holds it: grey JPEG without metadata, with its physical size.
+
+    Parameters
+    ----------
+    row : named tuple
+        Of the manifest.
+    longest_side_px : int
+        Longer images are reduced to this.
+    quality : int
+        Of the JPEG, 0 to 100.
+
+    Returns
+    -------
+    dict
+        src (data URI), width, height (px, as embedded), pixels_per_um (of the file), field_um (width, height),
+        simulated, reduced_from (px of the file, or None).
+    """
+    image = micrographs.read_image(row.path)
+    height, width = image.shape
+    pixels = np.round(image * 255).astype(np.uint8)
+    factor = min(1.0, longest_side_px / max(height, width))
+    if factor < 1:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return {
+        "src": "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode(),
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "pixels_per_um": float(row.pixels_per_um),
+        "field_um": [width / row.pixels_per_um, height / row.pixels_per_um],
+        "simulated": row.source.startswith(SIMULATED),
+        "reduced_from": [width, height] if factor < 1 else None,
+    }
+
+
+def reference_rows(manifest: pd.DataFrame, label: str, n: int) -> pd.DataFrame:
+    """At most ``n`` training images of a class, of different specimens if possible, spread over the magnifications."""
+    rows = manifest[(manifest["split"] == "train") & (manifest["label"] == label)]
+    distinct = rows.drop_duplicates("split_group")
+    rows = distinct if len(distinct) >= n else rows
+    rows = rows.sort_values(["pixels_per_um", "file"])
+    if len(rows) <= n:
+        return rows
+    return rows.iloc[((np.arange(n) + 0.5) * len(rows) / n).astype(int)]
+
+
+def comparison_rows(run: Path, manifest: pd.DataFrame) -> list[dict]:
+    """What the result screen sets beside the participant: the machine's and the panel's accuracy, never their answers.
+
+    Parameters
+    ----------
+    run : path
+        A study's folder; ``readers.csv`` is used if there, or else the machine's sheet ``answers.csv``.
+    manifest : DataFrame
+        Of the same study.
+
+    Returns
+    -------
+    list of dict
+        name, accuracy, low, high (95 %; None where the page computes Wilson's), colour, readers (accuracies or None).
+
+    Raises
+    ------
+    QuizError
+        If the files belong to another quiz.
+    """
+    truth = micrographs.truth(manifest)
+    readers_csv, answers_csv = run / "readers.csv", run / "answers.csv"
+    if readers_csv.is_file():
+        readers = pd.read_csv(readers_csv, keep_default_na=False, na_values={"accuracy_low": "", "accuracy_high": ""})
+        if (readers["n_images"] != len(truth)).any():
+            raise QuizError(f"{readers_csv} is not of these {len(truth)} quiz images; run notebook 03 again")
+        people = readers[readers["kind"].isin(["human", "simulated human"])]
+        whose = "the simulated panel" if (people["kind"] == "simulated human").any() else "the panel"
+        names = {
+            "machine": "The machine",
+            "panel mean": f"Mean of {whose}, {len(people)} readers",
+            "majority vote": f"Majority vote of {whose}",
+        }
+        colours = {"machine": "machine", "panel mean": "panel", "majority vote": "vote"}
+        rows = []
+        for kind, name in names.items():
+            for r in readers[readers["kind"] == kind].itertuples():
+                bounds = [None if pd.isna(v) else float(v) for v in (r.accuracy_low, r.accuracy_high)]
+                rows.append(
+                    {
+                        "name": name,
+                        "accuracy": float(r.accuracy),
+                        "low": bounds[0] if None not in bounds else None,
+                        "high": bounds[1] if None not in bounds else None,
+                        "colour": colours[kind],
+                        "readers": [float(a) for a in people["accuracy"]] if kind == "panel mean" else None,
+                    }
+                )
+        return rows
+    if answers_csv.is_file():
+        sheet = pd.read_csv(answers_csv, dtype=str, keep_default_na=False)
+        quiz = micrographs.quiz_id(manifest)
+        if set(sheet["quiz"]) != {quiz} or set(sheet["image"]) != set(truth.index):
+            raise QuizError(f"{answers_csv} answers another quiz than {quiz}; run notebook 02 again")
+        right = sheet["answer"].to_numpy() == truth.reindex(sheet["image"]).to_numpy()
+        return [{"name": "The machine", "accuracy": float(right.mean()), "low": None, "high": None,
+                 "colour": "machine", "readers": None}]  # fmt: skip
+    return []
+
+
+def _as_script(data) -> Markup:
+    """JSON that cannot end the script element it stands in, whatever the labels are."""
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructure is it?",
+          contact: str = "the person who gave you this page", n_references: int = 4) -> str:  # fmt: skip
+    """The quiz page of a manifest.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+        As `micrographs.read_manifest` gives it, with quiz rows.
+    run : path, optional
+        Folder of a study on this manifest, for the machine's and the panel's accuracy on the result screen.
+    title : str
+        Heading of the page.
+    contact : str
+        To whom sheets go, as it reads after "send it to".
+    n_references : int
+        Reference images a class.
+
+    Returns
+    -------
+    str
+        One HTML document. The same arguments and files give the same text.
+
+    Raises
+    ------
+    QuizError
+        If there is nothing to ask, or ``run`` belongs to another quiz.
+    """
+    rows = manifest[manifest["split"] == "quiz"]
+    if rows.empty:
+        raise QuizError("the manifest has no quiz rows; mark the images to ask with split = quiz")
+    quiz = micrographs.quiz_id(manifest)
+    truth = micrographs.truth(manifest)
+    labels = micrographs.classes(manifest)
+    salt = hashlib.sha256(f"microrace answers of {quiz}".encode()).hexdigest()
+    images = []
+    for row in rows.itertuples():
+        image = opaque_image_id(quiz, row.sha256)
+        hashed = answer_hash(truth[row.file], image, salt)
+        images.append({"id": image, "answer": hashed} | embedded(row, LONGEST_SIDE_PX, 92))
+    # Sorted by their opaque names: the manifest is often sorted by class.
+    images.sort(key=lambda image: image["id"])
+    references = []
+    for label in labels:
+        chosen = reference_rows(manifest, label, n_references)
+        # References are small on purpose; only a quiz image need say that it was reduced.
+        small = [embedded(r, REFERENCE_SIDE_PX, 85) | {"reduced_from": None} for r in chosen.itertuples()]
+        references.append({"label": label, "images": small})
+    shown = [image for group in references for image in group["images"]] + images
+    n_simulated = sum(image["simulated"] for image in shown)
+    all_simulated = n_simulated == len(shown)
+    data = {
+        "quiz": quiz,
+        "salt": salt,
+        "iterations": ITERATIONS,
+        "options": [*labels, NONE_OF_THESE],
+        "no_answer": NO_ANSWER,
+        "columns": [*panel.COLUMNS, *panel.OPTIONAL],
+        "images": images,
+        "references": references,
+        "comparison": comparison_rows(Path(run), manifest) if run else [],
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("quiz.html.j2").render(
+        title=title,
+        contact=contact,
+        quiz=quiz,
+        n_images=len(images),
+        none_of_these=NONE_OF_THESE,
+        simulated=("simulated micrographs" if all_simulated else "partly simulated") if n_simulated else "",
+        all_simulated=all_simulated,
+        data=_as_script(data),
+        script_hash="@SCRIPT-HASH@",
+    )
+    # The page's policy lets only this very script run, and nothing reach the network.
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return page.replace("@SCRIPT-HASH@", f"sha256-{digest}", 1)
+
+
+def write(out, manifest: pd.DataFrame, run=None, **options) -> Path:
+    """Write the page of `build` to ``out``, whole or not at all."""
+    out = Path(out)
+    page = build(manifest, run, **options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary.write_text(page, encoding="utf-8", newline="\n")
+    os.replace(temporary, out)
+    return out
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: see ``python -m microrace.quiz --help``."""
+    parser = argparse.ArgumentParser(prog="python -m microrace.quiz", description=__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="folder of a study: manifest, and answers for the result screen")
+    source.add_argument("--manifest", type=Path, help="a manifest alone; the result screen then compares with nobody")
+    parser.add_argument("--out", type=Path, required=True, help="the page to write, e.g. quiz.html")
+    parser.add_argument("--title", default="Which microstructure is it?", help="heading of the page")
+    parser.add_argument("--contact", default="the person who gave you this page", help="to whom sheets are sent")
+    parser.add_argument("--references", type=int, default=4, help="reference images a class")
+    given = parser.parse_args(arguments)
+    try:
+        manifest = micrographs.read_manifest(given.manifest or given.run / "manifest.csv")
+        options = {"title": given.title, "contact": given.contact, "n_references": given.references}
+        out = write(given.out, manifest, given.run, **options)
+    except ValueError as error:
+        print(f"quiz: {error}", file=sys.stderr)
+        return 2
+    n_images = int((manifest["split"] == "quiz").sum())
+    print(f"{out}: {micrographs.quiz_id(manifest)}, {n_images} images, {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""The whole chain, notebook by notebook, with small parameters; and bad input, which stops it before training."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from conftest import make_tiny_manifest
+from microrace import micrographs, panel, paths, study
+
+SMALL = [
+    *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "crops_per_field=2"),
+    *("grid=small", "n_power_quizzes=4", "n_bootstrap=100", "n_simulated_readers=4", "workers=0"),
+]
+
+
+def command(*arguments, runs_dir=None):
+    arguments = [str(a) for a in arguments]
+    return study.main([*arguments, *(["--runs-dir", str(runs_dir)] if runs_dir else [])])
+
+
+def run(runs_dir, name, manifest, *parameters, options=()):
+    given = [word for p in (*SMALL, *parameters) for word in ("-p", p)]
+    return command("run", "--study", name, "--dataset", manifest, *given, *options, runs_dir=runs_dir)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_manifest, tmp_path_factory):
+    """A whole study on the tiny manifest."""
+    runs = tmp_path_factory.mktemp("runs")
+    assert run(runs, "tiny", tiny_manifest) == 0
+    return runs / "tiny"
+
+
+def test_every_notebook_hands_over_what_it_promises(finished):
+    for name in (
+        "manifest.csv dataset.json weights.pt history.csv held-out.csv scores.csv answers.csv metrics.json embedding.csv "
+        "panel.csv readers.csv items.csv mcnemar.csv confusion.csv agreement.csv rasch.csv calibration.csv "
+        "experience.csv power.csv comparison.json ablations.csv levels.csv claims.json report.html run.json"
+    ).split():
+        assert (finished / name).stat().st_size > 0, name
+    for stem in ("examples", "scales", "augmentation", "training", "human-versus-machine", "confusion", "hardest",
+                 "embedding", "what-matters", "rasch", "agreement", "power"):  # fmt: skip
+        for ending in ("png", "pdf", "csv"):
+            assert (finished / "figures" / f"{stem}.{ending}").stat().st_size > 0, stem
+
+
+def test_the_numbers_agree_with_each_other(finished):
+    metrics, comparison = (json.loads((finished / f"{n}.json").read_text()) for n in ("metrics", "comparison"))
+    assert comparison["machine"]["value"] == pytest.approx(metrics["accuracy"]["value"])
+    readers = pd.read_csv(finished / "readers.csv").set_index("decision_maker")
+    assert readers.loc["machine", "accuracy"] == pytest.approx(metrics["accuracy"]["value"])
+    assert (readers["kind"] == "simulated human").sum() == 4
+    scores = pd.read_csv(finished / "scores.csv", keep_default_na=False)
+    truth = micrographs.truth(micrographs.read_manifest(finished / "manifest.csv"))
+    assert (scores["answer"].to_numpy() == truth.reindex(scores["image"]).to_numpy()).mean() == pytest.approx(
+        metrics["accuracy"]["value"]
+    )
+
+
+def test_whatever_a_person_sees_says_simulated(finished):
+    assert "simulated" in (finished / "report.html").read_text().lower()
+    assert json.loads((finished / "comparison.json").read_text())["simulated_panel"] is True
+    assert json.loads((finished / "dataset.json").read_text())["simulated"] is True
+
+
+def test_the_record_names_versions_seed_data_and_commit(finished):
+    record = json.loads((finished / "run.json").read_text())
+    text = json.dumps(record)
+    for word in ("torch", "albumentations", "seed", "sha256", "commit", "parameters"):
+        assert word in text, word
+
+
+def test_a_second_run_does_nothing_and_says_so(finished, tiny_manifest, capsys):
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file() and p.suffix in {".csv", ".pt", ".png"}}
+    assert run(finished.parent, "tiny", tiny_manifest) == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert "report" in capsys.readouterr().out
+
+
+def test_a_finished_run_answers_new_images(finished, tiny_manifest, tmp_path):
+    manifest = micrographs.read_manifest(tiny_manifest)
+    new = pd.DataFrame({"file": manifest["path"], "pixels_per_um": manifest["pixels_per_um"]}).head(5)
+    new.to_csv(tmp_path / "new.csv", index=False)
+    out = tmp_path / "answers.csv"
+    assert command("predict", "--run", finished, "--manifest", tmp_path / "new.csv", "--out", out) == 0
+    answers = pd.read_csv(out, keep_default_na=False)
+    assert list(answers.columns) == ["image", "answer", "score", "dots", "lines", "waves"] and len(answers) == 5
+
+
+def test_a_panel_of_ones_own_flows_through(finished, tiny_manifest, tmp_path):
+    manifest = micrographs.read_manifest(tiny_manifest)
+    sheet = panel.simulate(manifest, n_readers=2, seed=5).assign(kind="human")
+    sheet["decision_maker"] = sheet["decision_maker"].str.replace("simulated", "reader")
+    sheet.to_csv(tmp_path / "panel.csv", index=False)
+    assert run(finished.parent, "tiny", tiny_manifest, options=("--panel", tmp_path)) == 0
+    readers = pd.read_csv(finished / "readers.csv")
+    assert (readers["kind"] == "human").sum() == 2 and "simulated human" not in set(readers["kind"])
+    sheet.assign(answer="granite").to_csv(tmp_path / "panel.csv", index=False)
+    assert run(finished.parent, "tiny", tiny_manifest, options=("--panel", tmp_path)) == 2
+
+
+def test_manifests_without_split_and_without_quiz_run(tmp_path):
+    (tmp_path / "data").mkdir()
+    path = make_tiny_manifest(tmp_path / "data")
+    rows = pd.read_csv(path)
+    rows[rows["split"] == "train"].to_csv(tmp_path / "data" / "no-quiz.csv", index=False)
+    rows[rows["label"] != "odd"].drop(columns="split").to_csv(tmp_path / "data" / "no-split.csv", index=False)
+    assert run(tmp_path, "no-quiz", tmp_path / "data" / "no-quiz.csv", "grid=none") == 0
+    metrics = json.loads((tmp_path / "no-quiz" / "metrics.json").read_text())
+    assert metrics["accuracy"] is None and metrics["skipped"] and metrics["validation"]["accuracy"]["value"] >= 0
+    assert run(tmp_path, "no-split", tmp_path / "data" / "no-split.csv", "grid=none") == 0
+    assert json.loads((tmp_path / "no-split" / "metrics.json").read_text())["accuracy"] is not None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda r, d: r.assign(file=r["file"].replace("dots00.png", "gone.png")), "gone.png"),
+        (lambda r, d: r.assign(pixels_per_um=""), "pixels_per_um"),
+        (lambda r, d: r.assign(pixels_per_um="-2"), "pixels_per_um"),
+        (lambda r, d: r.assign(pixels_per_um=str(72 / 25400)), "dpi"),
+        (lambda r, d: (d / "lines00.png").write_bytes((d / "lines00.png").read_bytes()[:200]) and r, "lines00.png"),
+        (lambda r, d: (d / "dots30.png").write_bytes((d / "dots00.png").read_bytes()) and r, "dots30.png"),
+        (lambda r, d: r.assign(split="quiz"), "train"),
+    ],
+)
+def test_bad_manifests_stop_before_training_with_a_message(tmp_path, capsys, spoil, says):
+    path = make_tiny_manifest(tmp_path)
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    spoil(rows, tmp_path).to_csv(path, index=False)
+    assert run(tmp_path / "runs", "bad", path) == 2
+    said = capsys.readouterr()
+    assert says in said.err and "Traceback" not in said.err
+    assert not (tmp_path / "runs" / "bad" / "weights.pt").exists()
+
+
+@pytest.mark.parametrize("parameter", ["epoch=3", "epochs=many", "loss=hinge"])
+def test_bad_parameters_stop_with_a_message(tiny_manifest, tmp_path, capsys, parameter):
+    assert run(tmp_path, "bad", tiny_manifest, parameter) != 0
+    assert parameter.split("=")[0] in capsys.readouterr().err
+    assert not (tmp_path / "bad" / "weights.pt").exists()
+
+
+def test_the_exploring_notebook_runs(tiny_manifest, tmp_path):
+    import papermill
+
+    papermill.execute_notebook(
+        str(paths.NOTEBOOKS / "explore-augmentations.ipynb"),
+        str(tmp_path / "explored.ipynb"),
+        {"run_dir": str(tmp_path), "dataset": str(tiny_manifest)},
+        progress_bar=False,
+    )
+    assert (tmp_path / "figures" / "explore.png").stat().st_size > 10_000
+
+
+def test_the_chain_runs_on_the_real_micrographs(shared_manifest, tmp_path):
+    assert run(tmp_path, "uhcs", shared_manifest, "epochs=1", "grid=none") == 0
+    metrics = json.loads((tmp_path / "uhcs" / "metrics.json").read_text())
+    assert metrics["n_train"] == 134 and metrics["n_quiz"] == 36
+    assert metrics["scale_alone"]["accuracy"]["value"] > metrics["scale_alone"]["accuracy"]["low"]
+    assert json.loads((tmp_path / "uhcs" / "dataset.json").read_text())["simulated"] is False

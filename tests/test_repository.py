@@ -1,0 +1,86 @@
+"""The repository itself: one lock, clean notebooks, a help that lists every target, prose that names what exists."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+
+from microrace import paths, study
+
+NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+
+
+def lock() -> dict:
+    lines = (paths.ROOT / "requirements.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_the_environment_reads_the_one_lock():
+    environment = yaml.safe_load((paths.ROOT / "environment.yml").read_text())
+    pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    assert pip == ["-r requirements.txt"]
+    pins = [d for d in environment["dependencies"] if isinstance(d, str) and d.startswith(tuple(lock()))]
+    assert not [d for d in pins if "=" in d and not d.startswith(("python", "pip"))]
+
+
+def test_the_lock_is_exact_and_holds_every_dependency():
+    locked = {name.lower().replace("_", "-") for name in lock()}
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.match(r"[\w-]+", d).group().lower() for d in project["dependencies"]}
+    assert wanted <= locked
+    assert {"pytest", "ruff", "hypothesis", "nbstripout"} <= locked
+    assert not any("+" in version for version in lock().values()), "a local build would not be found elsewhere"
+
+
+def test_this_environment_is_the_locks():
+    assert study.lock_mismatches(paths.ROOT / "requirements.txt") == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_committed_clean(path):
+    notebook = json.loads(path.read_text())
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert sum("parameters" in c["metadata"].get("tags", []) for c in code) == 1
+    assert notebook["cells"][0]["cell_type"] == "markdown" and "".join(notebook["cells"][0]["source"]).startswith("# ")
+    assert not [c for c in code if re.search(r"^(def|class) [A-Z]", "".join(c["source"]), re.M)], "classes live in lib"
+    keys = "metadata.papermill cell.metadata.papermill cell.metadata.execution"
+    command = [sys.executable, "-m", "nbstripout", "--verify", "--keep-id", "--extra-keys", keys, str(path)]
+    assert subprocess.run(command, capture_output=True).returncode == 0, f"run nbstripout on {path.name}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_parameter_is_explained(path):
+    notebook = json.loads(path.read_text())
+    cell = next(c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", []))
+    for line in "".join(cell["source"]).splitlines():
+        assert re.match(r"\w+: (str|int|float|bool) = .+  # .+", line), line
+
+
+def test_make_help_lists_every_target():
+    text = (paths.ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split())
+    shown = subprocess.run(["make", "help"], cwd=paths.ROOT, capture_output=True, text=True).stdout
+    assert targets == {line.split()[0] for line in shown.splitlines()}
+
+
+def test_ruff_is_clean():
+    found = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=paths.ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
+
+
+def test_the_readme_links_to_what_exists():
+    text = (paths.ROOT / "README.md").read_text()
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    assert links and not [link for link in links if not (paths.ROOT / link).exists()]
+
+
+def test_nothing_of_the_shared_micrographs_is_in_the_project():
+    listed = subprocess.run(["git", "ls-files"], cwd=paths.ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    assert not [name for name in listed.stdout.splitlines() if "uhcs_" in name]
