@@ -53,8 +53,12 @@ lab: env  ## open the notebooks in JupyterLab
 sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), on JOBS= cores or SCHEDULER=
 	@$(MAKE) --no-print-directory all STUDY=$(or $(STUDY),quiz1) PARAMS="-p grid=full -p n_seeds=3 $(PARAMS)"
 
-quiz: env  ## write the quiz page of QUIZ=1 or 2, or of STUDY=, which must have been run
-	@$(PYTHON) -m microrace.quiz --run runs/$(or $(STUDY),quiz$(or $(QUIZ),1)) --out runs/$(or $(STUDY),quiz$(or $(QUIZ),1))/quiz.html
+QUIZ ?= 1
+QUIZ_STUDY = $(or $(STUDY),quiz$(QUIZ))
+quiz: env  ## write the quiz page of QUIZ=1 or 2, of STUDY=, or of a DATASET= that no study has run on
+	@mkdir -p runs/$(QUIZ_STUDY)
+	@$(PYTHON) -m microrace.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
+	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY),--manifest $(or $(DATASET),data/rendered/$(QUIZ_STUDY)/manifest.csv))
 
 verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every file
 	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)

@@ -77,7 +77,7 @@ class TrainingConfig:
     scale_handling: str = "both"
     pipeline: str = "full"
     loss: str = "triplet"
-    epochs: int = 20
+    epochs: int = 16
     crops_per_epoch: int = 1024
     batch_size: int = 64
     learning_rate: float = 2e-3
