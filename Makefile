@@ -32,9 +32,9 @@ RUN = $(PYTHON) -m microrace.study run --jobs $(JOBS) $(if $(SCHEDULER),--schedu
 .PHONY: all test lab quiz verify bench sweep figures env clean help
 
 all: env  ## run the study: both rendered quizzes, or DATASET= as STUDY=
-ifdef DATASET
+ifneq ($(strip $(DATASET)),)
 	@$(RUN) --study $(STUDY) --dataset $(DATASET)
-else ifdef STUDY
+else ifneq ($(strip $(STUDY)),)
 	@$(PYTHON) -m microrace.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
 	@$(RUN) --study $(STUDY) --dataset data/rendered/$(STUDY)/manifest.csv
 else

@@ -28,7 +28,11 @@ FLAGS = (
 )
 PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
 # Labels and file names that try to break out of text, attributes, scripts and CSV.
-LABELS = ["pearlite", "</script><script>window.pwned=1</script>", '"><img src=x onerror=pwned=2>, "x"+a-very_long/label']
+LABELS = [
+    "pearlite",
+    "<!--<script></script ><script>window.pwned=1</script>",
+    '"><img src=x onerror=pwned=2>, "x"+a-very_long/label',
+]
 LABELS_SORTED = sorted(LABELS)
 SECRET = "unobtainium"
 
