@@ -90,7 +90,7 @@ def right_answers(manifest):
     """The right answer of each image by its name on the page."""
     name = micrographs.quiz_id(manifest)
     sha256 = manifest.set_index("file")["sha256"]
-    return {quiz.opaque_image_id(name, sha256[file]): answer for file, answer in micrographs.truth(manifest).items()}
+    return {panel.opaque_image_id(name, sha256[file]): answer for file, answer in micrographs.truth(manifest).items()}
 
 
 # ---- the source ----
@@ -143,7 +143,7 @@ def test_page_is_self_contained_and_reproducible(manifest, run, page):
 
 
 def test_opaque_names_depend_on_quiz_and_content():
-    names = {quiz.opaque_image_id(q, h) for q in ("quiz-a", "quiz-b") for h in ("00", "01")}
+    names = {panel.opaque_image_id(q, h) for q in ("quiz-a", "quiz-b") for h in ("00", "01")}
     assert len(names) == 4
     assert all(re.fullmatch("image-[0-9a-f]{16}", name) for name in names)
 
@@ -377,9 +377,8 @@ def test_taken_from_start_to_end_the_sheet_says_what_was_answered(reader, manife
     assert reader.js("return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
 
     # The sheet flows into the panel once the opaque names are the manifest's again.
-    files = {quiz.opaque_image_id(micrographs.quiz_id(manifest), r.sha256): r.file for r in manifest.itertuples()}
-    sheet.assign(image=sheet["image"].map(files)).to_csv(tmp_path / "reader.csv", index=False)
-    read = panel.read_sheets(tmp_path / "reader.csv", manifest)
+    # The sheet goes into a panel as it was downloaded.
+    read = panel.read_sheets(path, manifest)
     assert (read["answer"] == micrographs.truth(manifest).reindex(read["image"]).to_numpy()).sum() == 2
 
 

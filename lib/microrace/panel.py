@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,26 @@ KINDS = ("human", "simulated human", "machine")
 
 class SheetError(ValueError):
     """Answer sheets with faults; the message names each with file and row."""
+
+
+def opaque_image_id(quiz: str, sha256: str) -> str:
+    """Name of a quiz image on the page and in the sheets downloaded from it.
+
+    Made from the image's content and not from its file's name, which is easily guessed and often tells the class.
+
+    Parameters
+    ----------
+    quiz : str
+        As `micrographs.quiz_id` gives it.
+    sha256 : str
+        Of the image's file, as the manifest has it.
+
+    Returns
+    -------
+    str
+        ``image-`` and 16 hexadecimal digits.
+    """
+    return "image-" + hashlib.sha256(f"{quiz}\n{sha256}".encode()).hexdigest()[:16]
 
 
 def validate(sheet: pd.DataFrame, manifest: pd.DataFrame, name: str = "sheet") -> list[str]:
@@ -89,6 +110,9 @@ def read_sheets(directory, manifest: pd.DataFrame) -> pd.DataFrame:
     paths = sorted(directory.glob("*.csv")) if directory.is_dir() else [directory]
     if not paths or not all(p.is_file() for p in paths):
         raise SheetError(f"{directory}: no answer sheets (*.csv) there; put one CSV a reader into this folder")
+    # Sheets downloaded from the quiz page name images by their content.
+    quiz, wanted = manifest[manifest["split"] == "quiz"], micrographs.quiz_id(manifest)
+    names = {opaque_image_id(wanted, sha256): file for sha256, file in zip(quiz["sha256"], quiz["file"], strict=True)}
     sheets, faults, seen = [], [], {}
     for path in paths:
         try:
@@ -98,6 +122,8 @@ def read_sheets(directory, manifest: pd.DataFrame) -> pd.DataFrame:
             faults.append(f"{path.name}: not a CSV table ({error})")
             continue
         sheet = sheet.apply(lambda column: column.str.strip())
+        if "image" in sheet:
+            sheet["image"] = sheet["image"].replace(names)
         faults += validate(sheet, manifest, path.name)
         for reader in sheet["decision_maker"].unique() if "decision_maker" in sheet else ():
             if reader in seen:

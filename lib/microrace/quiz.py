@@ -30,26 +30,6 @@ class QuizError(ValueError):
     """A quiz page that cannot be made, with what to do about it."""
 
 
-def opaque_image_id(quiz: str, sha256: str) -> str:
-    """Name of a quiz image on the page and in the sheets downloaded from it.
-
-    Made from the image's content and not from its file's name, which is easily guessed and often tells the class.
-
-    Parameters
-    ----------
-    quiz : str
-        As `micrographs.quiz_id` gives it.
-    sha256 : str
-        Of the image's file, as the manifest has it.
-
-    Returns
-    -------
-    str
-        ``image-`` and 16 hexadecimal digits.
-    """
-    return "image-" + hashlib.sha256(f"{quiz}\n{sha256}".encode()).hexdigest()[:16]
-
-
 def answer_hash(answer: str, image: str, salt: str) -> str:
     """Slow salted hash of a right answer: PBKDF2-HMAC-SHA-256 (RFC 8018), 64 hexadecimal digits.
 
@@ -208,7 +188,7 @@ def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructur
     salt = hashlib.sha256(f"microrace answers of {quiz}".encode()).hexdigest()
     images = []
     for row in rows.itertuples():
-        image = opaque_image_id(quiz, row.sha256)
+        image = panel.opaque_image_id(quiz, row.sha256)
         hashed = answer_hash(truth[row.file], image, salt)
         images.append({"id": image, "answer": hashed} | embedded(row, LONGEST_SIDE_PX, 92))
     # Sorted by their opaque names: the manifest is often sorted by class.
