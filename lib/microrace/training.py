@@ -56,6 +56,8 @@ class TrainingConfig:
         Side of the square crops.
     crops_per_field : int
         Crops at each field of view when an image is judged.
+    validate_every : int
+        Epochs between looks at the held-out images, which cost about a quarter of an epoch each.
     n_folds : int
         Grouped folds; the machine is the ensemble of the networks trained in them.
     max_train_images : int
@@ -84,6 +86,7 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     crop_px: int = 96
     crops_per_field: int = 4
+    validate_every: int = 1
     n_folds: int = 3
     max_train_images: int = 0
     neighbours: int = 5
@@ -100,7 +103,7 @@ class TrainingConfig:
         ):
             if value not in known:
                 raise ValueError(f"{name}={value!r} is not known; take one of {', '.join(known)}")
-        for name in ("epochs", "crops_per_epoch", "batch_size", "crop_px", "crops_per_field", "neighbours"):
+        for name in ("epochs", "crops_per_epoch", "batch_size", "crop_px", "crops_per_field", "neighbours", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.n_folds < 2:
@@ -377,13 +380,14 @@ def fit_network(
             losses_.append(loss.item())
             active.append(share)
             spread.append(embedded.detach().float().std(dim=0).mean().item())
+        look = validate is not None and (epoch + 1) % config.validate_every == 0
         rows.append(
             {
                 "epoch": epoch + 1,
                 "loss": float(np.mean(losses_)),
                 "active_triplets": float(np.nanmean(active)),
                 "spread": float(np.mean(spread)),
-                "validation_accuracy": float(validate(net)) if validate is not None else math.nan,
+                "validation_accuracy": float(validate(net)) if look else math.nan,
                 "seconds": time.perf_counter() - started,
             }
         )
