@@ -103,7 +103,15 @@ class TrainingConfig:
         ):
             if value not in known:
                 raise ValueError(f"{name}={value!r} is not known; take one of {', '.join(known)}")
-        for name in ("epochs", "crops_per_epoch", "batch_size", "crop_px", "crops_per_field", "neighbours", "validate_every"):
+        for name in (
+            "epochs",
+            "crops_per_epoch",
+            "batch_size",
+            "crop_px",
+            "crops_per_field",
+            "neighbours",
+            "validate_every",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.n_folds < 2:
@@ -722,9 +730,7 @@ def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.D
         known = ~is_none
         best = scores[machine.classes].to_numpy().argmax(axis=1)
         closed = np.array(machine.classes, dtype=object)[best]
-        metrics["five_classes_without_none"] = score_with_intervals(
-            truth[known], closed[known], quiz["split_group"][known]
-        )
+        metrics["five_classes_without_none"] = score_with_intervals(truth[known], closed[known], quiz["split_group"][known])
     else:
         metrics["skipped"].append("the quiz has no image of 'none of these': no AUROC")
     return metrics, scores
