@@ -64,7 +64,7 @@ def test_every_parameter_is_explained(path):
 def test_make_help_lists_every_target():
     text = (paths.ROOT / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split())
-    shown = subprocess.run(["make", "help"], cwd=paths.ROOT, capture_output=True, text=True).stdout
+    shown = subprocess.run(["make", "--no-print-directory", "help"], cwd=paths.ROOT, capture_output=True, text=True).stdout
     assert targets == {line.split()[0] for line in shown.splitlines()}
 
 

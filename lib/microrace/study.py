@@ -375,7 +375,8 @@ class Progress:
         *lines, self.line = (self.line + text).split("\n")
         for line in lines:
             last = line.rstrip("\r").rpartition("\r")[2]
-            if last.strip():
+            # The kernel only listens on this computer; its remark at every start would bury the progress.
+            if last.strip() and "[IPKernelApp] WARNING" not in last:
                 self.stream.write(last + "\n")
 
     def flush(self) -> None:
@@ -553,7 +554,11 @@ def _run_locked(run_dir, notebooks_dir, chain, notebooks, resolved, dataset, pan
                 "versions": ran,
                 "data": data["sha256"],
                 "panel": sheets if "panel" in resolved[name] else None,
-                "upstream": {other: records[other]["outputs"] for other in chain[name]},
+                # Figures are for people: no notebook reads them, and 05 writes the ones to publish once more.
+                "upstream": {
+                    other: {file: d for file, d in records[other]["outputs"].items() if not file.startswith("figures/")}
+                    for other in chain[name]
+                },
             }
         )
 
