@@ -7,7 +7,8 @@ SHELL := bash
 # Own data:  make DATASET=path/to/manifest.csv STUDY=name
 # Own panel: make ... PANEL=data/panels/name
 DATASET ?=
-STUDY ?= $(if $(DATASET),study,)
+# A panel answers one quiz: without STUDY= it is quiz 1's.
+STUDY ?= $(if $(DATASET),study,$(if $(PANEL),quiz1))
 PANEL ?=
 PARAMS ?=
 JOBS ?= 1
@@ -35,8 +36,12 @@ all: env  ## run the study: both rendered quizzes, or DATASET= as STUDY=
 ifneq ($(strip $(DATASET)),)
 	@$(RUN) --study $(STUDY) --dataset $(DATASET)
 else ifneq ($(strip $(STUDY)),)
+ifneq ($(filter quiz1 quiz2,$(STUDY)),)
 	@$(PYTHON) -m microrace.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
 	@$(RUN) --study $(STUDY) --dataset data/rendered/$(STUDY)/manifest.csv
+else
+	@$(RUN) --study $(STUDY)
+endif
 else
 	@$(MAKE) --no-print-directory all STUDY=quiz1
 # What matters is asked of quiz 1 alone, so that the whole ends within a quarter of an hour.

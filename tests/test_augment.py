@@ -108,14 +108,26 @@ def test_numeric_cores_by_hand():
     assert np.ptp(augment.defocus(wide, 1.5)[20:44, 20:44]) == pytest.approx(damping, rel=0.05)
 
 
-def test_evaluation_crops_are_fixed_and_cover_the_fields():
+def test_evaluation_crops_are_fixed_inside_the_image_and_cover_the_fields():
     image = np.random.default_rng(0).random((300, 400), dtype=np.float32)
-    crops, scales = augment.evaluation_crops(image, 10.0, crop_px=96, fields_of_view_um=FIELDS, crops_per_field=4)
-    again, _ = augment.evaluation_crops(image, 10.0, crop_px=96, fields_of_view_um=FIELDS, crops_per_field=4)
-    np.testing.assert_array_equal(crops, again)
-    assert set(np.round(96 / scales, 6)) == {10.0, 20.0}
-    none, none_scales = augment.evaluation_crops(image, 10.0, crop_px=96)
-    assert len(set(np.round(none_scales, 9))) == 3 and none.shape[1:] == (96, 96)
+    places = augment.evaluation_places(image.shape, 10.0, crop_px=96, fields_of_view_um=FIELDS, crops_per_field=4)
+    x, y, side = places.T
+    assert (np.abs(x + 0.5 - 200) <= 200 - side / 2 + 1e-6).all() and (np.abs(y + 0.5 - 150) <= 150 - side / 2 + 1e-6).all()
+    crops, scales = augment.cut_places(image, 10.0, places, 96)
+    np.testing.assert_array_equal(crops, augment.cut_places(image, 10.0, places, 96)[0])
+    assert set(np.round(96 / scales, 6)) == {10.0, 20.0} and crops.shape == (len(places), 96, 96)
+    assert len(np.unique(augment.evaluation_places(image.shape, 10.0, crop_px=96)[:, 2])) == 3
+    largest = augment.evaluation_places(image.shape, 10.0, crop_px=96, fields_of_view_um=FIELDS, max_fields=1)
+    assert set(largest[:, 2]) == {200.0}
+
+
+def test_training_crops_keep_to_the_largest_field_when_asked():
+    image = np.random.default_rng(0).random((300, 400), dtype=np.float32)
+    pipeline = augment.build_pipeline("none", crop_px=96, fields_of_view_um=FIELDS, max_fields=1)
+    scales = {
+        augment.seeded(pipeline, 0, 0, i)(image=image, pixels_per_um=10.0)["pixels_per_um"].__round__(6) for i in range(9)
+    }
+    assert scales == {round(96 / 20, 6)}
 
 
 def test_explanation_keeps_the_scale_true():

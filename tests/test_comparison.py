@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from microrace import comparison
 from microrace.micrographs import NO_ANSWER
@@ -130,14 +130,63 @@ def test_claims_follow_the_interval():
     assert numbers["difference"]["value"] == pytest.approx(1 - 13 / 18)
 
     def first(low, high):
-        changed = numbers | {"difference": {"value": (low + high) / 2, "low": low, "high": high}}
-        return comparison.claim_sentences(changed, tests)[0]
+        d = {"value": (low + high) / 2, "low": low, "high": high, "verdict": comparison.verdict(low, high, 0.05)}
+        return comparison.claim_sentences(numbers | {"difference": d}, tests)[0]
 
-    assert "more often right" in first(0.1, 0.3)
-    assert "less often right" in first(-0.3, -0.1)
-    assert "cannot be told apart" in first(-0.1, 0.2)
-    text = comparison.claim_sentences(numbers | {"difference": {"value": 0, "low": -0.01, "high": 0.02}}, tests)[1]
-    assert "shown to be at most" in text and "not shown" not in text
+    assert "more often right" in first(0.1, 0.3) and "shows superiority" in first(0.1, 0.3)
+    assert "less often right" in first(-0.3, -0.1) and "shows inferiority" in first(-0.3, -0.1)
+    assert "cannot be told apart" in first(-0.1, 0.2) and "decides neither" in first(-0.1, 0.2)
+    assert "non-inferiority but not superiority" in first(-0.04, 0.2)
+    assert "shows equivalence" in first(-0.04, 0.04)
+
+
+def test_headline_against_the_vote_by_hand():
+    numbers = comparison.headline(SHEETS, TRUTH, 500)
+    # The machine is right on all six, the vote on five: one image that only the machine gets right.
+    assert numbers["majority_vote"]["value"] == pytest.approx(5 / 6)
+    assert numbers["difference_vote"]["value"] == pytest.approx(1 / 6)
+    # One of one: Clopper and Pearson's lower limit is 0.025 ** (1 / 1).
+    assert numbers["beats_vote"] == pytest.approx({"value": 1.0, "low": 0.025, "high": 1.0})
+    low, high = comparison.discordant_share(3, 1)[1:]
+    assert beta(3, 2).ppf(0.025) == pytest.approx(low) and beta(4, 1).ppf(0.975) == pytest.approx(high)
+    assert np.isnan(comparison.discordant_share(0, 0)).all()
+    # The machine is always right, so the draws are those of the vote's errors.
+    assert (comparison.vote_bootstrap(SHEETS, TRUTH, 50) >= -1e-12).all()
+
+
+def test_calibration_summary_and_correlations_by_hand():
+    sure = SHEETS.assign(confidence=0.9)
+    summary = comparison.calibration_summary(sure, TRUTH).set_index("who")
+    assert summary.loc["machine", ["overconfidence", "brier"]].tolist() == pytest.approx([-0.1, 0.01])
+    assert summary.loc["panel", "overconfidence"] == pytest.approx(0.9 - 13 / 18)
+    assert summary.loc["panel", "brier"] == pytest.approx((13 * 0.01 + 5 * 0.81) / 18)
+    assert summary.loc["panel", "brier_low"] < summary.loc["panel", "brier"] < summary.loc["panel", "brier_high"]
+    assert comparison.calibration_summary(SHEETS, TRUTH).empty
+    readers = pd.DataFrame({"years_experience": [1, 2, 3, 4, 5], "median_seconds": [9, 7, 5, 3, 1],
+                            "mean_confidence": [0.5] * 5, "accuracy": [0.1, 0.2, 0.3, 0.5, 0.4]})  # fmt: skip
+    rho = comparison.experience_correlations(readers).set_index("quantity")["rho"]
+    # One swap of neighbours among five: 1 - 6 * 2 / (5 * 24); a constant confidence has none.
+    assert rho.to_dict() == pytest.approx({"years_experience": 0.9, "median_seconds": -0.9})
+
+
+def test_the_long_form_holds_every_answer_once():
+    table = comparison.mrmc_table(SHEETS, TRUTH)
+    assert list(table.columns[:4]) == ["readerID", "caseID", "modalityID", "score"]
+    assert len(table) == len(SHEETS) and not table.duplicated(["readerID", "caseID", "modalityID"]).any()
+    assert table.groupby("modalityID")["score"].sum().to_dict() == {"machine": 6, "panel": 13}
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    table = comparison.coverage_table(n_panels=120, n_bootstrap=300).set_index("interval")
+    assert table.loc["machine", "truth"] == 0.85
+    # The widest that 120 panels allow at a nominal 95 %; the bootstrap over so few images falls a little short.
+    assert (table["coverage_high"] > 0.94).all() and (table["coverage"] > 0.88).all()
+
+
+def test_rasch_intervals_shrink_with_more_answers():
+    rng = np.random.default_rng(3)
+    widths = [comparison.rasch_fit((rng.random((8, m)) < 0.6).astype(float))[1][:8].mean() for m in (20, 80)]
+    assert widths[1] < 0.6 * widths[0]
 
 
 def test_confusion_items_and_optional_columns():
@@ -155,7 +204,7 @@ def test_confusion_items_and_optional_columns():
 def test_one_reader_is_enough_for_everything():
     both = SHEETS[SHEETS["decision_maker"].isin(["r1", "m"])]
     assert len(comparison.readers_table(both, TRUTH, 50)) == 4
-    assert np.isnan(comparison.headline(both, TRUTH, 50)["fleiss_kappa"])
+    assert comparison.headline(both, TRUTH, 50)["fleiss_kappa"] is None
     assert len(comparison.agreement_table(both, TRUTH)) == 1
 
 

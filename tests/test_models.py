@@ -5,11 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.covariance import LedoitWolf
 
 from microrace.micrographs import NONE_OF_THESE
 from microrace.models import (
+    HEADS,
+    NONE_RULES,
+    POOLING,
     EmbeddingNet,
-    NeighbourClassifier,
+    ImageClassifier,
     answers_from_scores,
     build_backbone,
     torchvision,
@@ -88,16 +92,16 @@ def test_a_pickle_with_code_is_refused(tmp_path):
         build_backbone("residual", str(tmp_path / "evil.pt"))
 
 
+def sphere(rng, n):
+    x = rng.normal(size=(n, 3))
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
 def test_neighbour_scores_equal_explicit_loops():
     rng = np.random.default_rng(0)
-
-    def sphere(n):
-        x = rng.normal(size=(n, 3))
-        return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-    train, query = sphere(20), sphere(7)
+    train, query = sphere(rng, 20), sphere(rng, 7)
     label = np.arange(20) % 3
-    classifier = NeighbourClassifier(train, label, 3, k=4, temperature=0.2)
+    classifier = ImageClassifier(train, label, np.arange(20), 3, k=4, temperature=0.2)
     probability, distance = classifier.crop_scores(query)
     for q in range(7):
         mean = [
@@ -113,9 +117,63 @@ def test_neighbour_scores_equal_explicit_loops():
     assert pooled_distance[2] == pytest.approx(distance[5:].mean())
 
 
+def test_pooling_by_hand():
+    rng = np.random.default_rng(1)
+    train, query, label = sphere(rng, 20), sphere(rng, 6), np.arange(20) % 2
+    image = np.array([0, 0, 0, 1, 1, 1])
+    p, _ = ImageClassifier(train, label, np.arange(20), 2).crop_scores(query)
+
+    def pooled(pooling):
+        return ImageClassifier(train, label, np.arange(20) // 2, 2, pooling=pooling).image_scores(query, image, 2)[0]
+
+    votes = np.eye(2)[p.argmax(1)]
+    np.testing.assert_allclose(pooled("vote")[0], (votes[:3] + 0.01 * p[:3]).mean(0) / 1.01)
+    weight = 1 + (p * np.log2(p)).sum(1) + 1e-3  # the entropy of two classes in bits is at most 1
+    np.testing.assert_allclose(pooled("attention")[1], (weight[3:, None] * p[3:]).sum(0) / weight[3:].sum(), rtol=1e-5)
+    # Training images of two crops become ten points; the label is that of the first of each pair.
+    means = np.stack([query[:3].mean(0), query[3:].mean(0)])
+    points = np.stack([train[2 * i : 2 * i + 2].mean(0) for i in range(10)])
+    points, means = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (points, means))
+    again = ImageClassifier(points, label[::2] * 0 + np.arange(10) % 2, np.arange(10), 2)
+    pairs = ImageClassifier(train, np.repeat(np.arange(10) % 2, 2), np.repeat(np.arange(10), 2), 2, pooling="mean embedding")
+    np.testing.assert_allclose(pairs.image_scores(query, image, 2)[0], again.crop_scores(means)[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("pooling", POOLING)
+@pytest.mark.parametrize("none_rule", NONE_RULES)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_every_head_pooling_and_rule_finds_what_lies_where(head, pooling, none_rule, n_classes):
+    rng = np.random.default_rng(2)
+
+    def around(centre, n=12):
+        x = np.eye(4)[centre] + 0.15 * rng.normal(size=(n, 4))
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    points = np.concatenate([around(c) for c in range(n_classes)])
+    label, image = np.repeat(np.arange(n_classes), 12), np.repeat(np.arange(3 * n_classes), 4)
+    classifier = ImageClassifier(points, label, image, n_classes, head=head, pooling=pooling, none_rule=none_rule)
+    query = np.concatenate([around(c, 4) for c in range(n_classes)] + [around(3, 4)])
+    probability, unlike = classifier.image_scores(query, np.repeat(np.arange(n_classes + 1), 4), n_classes + 1)
+    np.testing.assert_allclose(probability.sum(1), 1, rtol=1e-5)
+    assert (probability[:n_classes].argmax(1) == np.arange(n_classes)).all()
+    assert unlike[-1] > unlike[:-1].max(), "the point where no class lies is the least like the others"
+
+
+def test_mahalanobis_unlikeness_by_hand():
+    # Two classes at the ends of an axis; residuals with variance 4 along it and 1 across.
+    residual = np.array([[2, 1], [2, -1], [-2, 1], [-2, -1]], float)
+    points = np.concatenate([residual + [10, 0], residual - [10, 0]])
+    classifier = ImageClassifier(points, np.repeat([0, 1], 4), np.arange(8), 2, none_rule="mahalanobis")
+    covariance = LedoitWolf(assume_centered=True).fit(np.concatenate([residual, residual])).covariance_
+    expected = np.sqrt(np.array([3.0, 2.0]) @ np.linalg.inv(covariance) @ np.array([3.0, 2.0]))
+    found = classifier.unlikeness(np.array([[13.0, 2.0]]), None)
+    assert found[0] == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_class_without_a_training_crop_is_refused():
     with pytest.raises(ValueError, match="without a training crop"):
-        NeighbourClassifier(np.eye(3), np.array([0, 0, 1]), 3)
+        ImageClassifier(np.eye(3), np.array([0, 0, 1]), np.arange(3), 3)
 
 
 def test_far_images_are_none_of_these():

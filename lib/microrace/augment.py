@@ -30,7 +30,7 @@ SMALLEST_SHARE = 0.45
 
 
 def feasible_fields_of_view_um(
-    shape, pixels_per_um: float, fields_of_view_um, crop_px: int, max_upsampling: float
+    shape, pixels_per_um: float, fields_of_view_um, crop_px: int, max_upsampling: float, max_fields: int = 0
 ) -> list[float]:
     """Fields of view that an image can supply: not larger than its short side, not enlarged too much.
 
@@ -43,6 +43,8 @@ def feasible_fields_of_view_um(
     crop_px : int
     max_upsampling : float
         A crop may have at most so many pixels for one of the image.
+    max_fields : int
+        Keep only so many of them, the largest; 0 keeps all.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def feasible_fields_of_view_um(
     smallest = min(crop_px / max_upsampling / pixels_per_um, largest)
     fits = [f for f in fields_of_view_um if smallest <= f <= largest]
     if fits:
-        return fits
+        return sorted(fits)[-max_fields:]
     nearest = min(fields_of_view_um, key=lambda f: min(abs(math.log(f / smallest)), abs(math.log(f / largest))))
     return [min(max(nearest, smallest), largest)]
 
@@ -86,6 +88,7 @@ class ScaleCrop(A.ImageOnlyTransform):
         mirror: bool = True,
         zoom_range: tuple[float, float] = (0.8, 1.25),
         max_upsampling: float = 1.5,
+        max_fields: int = 0,
         p: float = 1.0,
     ):
         super().__init__(p=p)
@@ -95,6 +98,7 @@ class ScaleCrop(A.ImageOnlyTransform):
         self.mirror = mirror
         self.zoom_range = zoom_range
         self.max_upsampling = max_upsampling
+        self.max_fields = max_fields
 
     @property
     def targets_as_params(self) -> list[str]:
@@ -115,7 +119,12 @@ class ScaleCrop(A.ImageOnlyTransform):
             side_px = short * math.exp(draw.uniform(math.log(SMALLEST_SHARE), 0.0))
         else:
             feasible = feasible_fields_of_view_um(
-                (height, width), pixels_per_um, self.fields_of_view_um, self.crop_px, self.max_upsampling
+                (height, width),
+                pixels_per_um,
+                self.fields_of_view_um,
+                self.crop_px,
+                self.max_upsampling,
+                self.max_fields,
             )
             zoom = math.exp(draw.uniform(*(math.log(z) for z in self.zoom_range)))
             side_px = min(draw.choice(feasible) * zoom * pixels_per_um, short)
@@ -289,6 +298,7 @@ def build_pipeline(
     fields_of_view_um=None,
     zoom_range: tuple[float, float] = (0.8, 1.25),
     max_upsampling: float = 1.5,
+    max_fields: int = 0,
     without: tuple[str, ...] = (),
     seed: int | None = None,
 ) -> A.Compose:
@@ -299,7 +309,7 @@ def build_pipeline(
     name : str
         ``none`` (a random place only), ``geometric`` (and rotation, mirror, zoom), ``photometric`` (a random
         place, contrast, gamma, defocus, shading, noise) or ``full`` (all).
-    crop_px, fields_of_view_um, zoom_range, max_upsampling
+    crop_px, fields_of_view_um, zoom_range, max_upsampling, max_fields
         As in `ScaleCrop`.
     without : tuple of str
         Transformations to leave out of the named set: rotation, mirror, zoom, contrast, gamma, defocus, shading,
@@ -329,6 +339,7 @@ def build_pipeline(
         mirror=geometric and "mirror" not in without,
         zoom_range=zoom_range if geometric and "zoom" not in without else (1.0, 1.0),
         max_upsampling=max_upsampling,
+        max_fields=max_fields,
     )
     grey = (
         [t() for t in GREY_TRANSFORMS if t.__name__.lower() not in without] if name in ("photometric", "full") else []
@@ -349,39 +360,43 @@ def seeded(pipeline: A.Compose, seed: int, epoch: int, index: int) -> A.Compose:
     return pipeline
 
 
-def evaluation_crops(
-    image: np.ndarray,
+def evaluation_places(
+    shape,
     pixels_per_um: float,
     *,
     crop_px: int,
     fields_of_view_um=None,
     crops_per_field: int = 4,
     max_upsampling: float = 1.5,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The crops by which an image is judged: a fixed grid of places at each field of view it can supply.
+    max_fields: int = 0,
+) -> np.ndarray:
+    """Where the crops lie by which an image is judged: a fixed grid of places at each field of view it can supply.
 
     Parameters
     ----------
-    image : array (H, W) of float32
+    shape : (int, int)
+        Height and width of the image.
     pixels_per_um : float
-    crop_px, fields_of_view_um, max_upsampling
+    crop_px, fields_of_view_um, max_upsampling, max_fields
         As in `ScaleCrop`; without physical fields, sides of 1, 0.7 and 0.5 of the image's short side.
     crops_per_field : int
         Places at each field of view; one at a field of view that spans nearly the whole image.
 
     Returns
     -------
-    crops : array (n, crop_px, crop_px) of float32
-    crop_pixels_per_um : array (n,)
+    array (n, 3)
+        Centre x, centre y and side of each crop, in pixels of the image.
     """
-    height, width = image.shape
+    height, width = shape
     short = min(height, width)
     if fields_of_view_um is None:
         sides = [short, 0.7 * short, 0.5 * short]
     else:
-        feasible = feasible_fields_of_view_um(image.shape, pixels_per_um, fields_of_view_um, crop_px, max_upsampling)
+        feasible = feasible_fields_of_view_um(
+            shape, pixels_per_um, fields_of_view_um, crop_px, max_upsampling, max_fields
+        )
         sides = [f * pixels_per_um for f in feasible]
-    crops, scales = [], []
+    places = []
     for side in sides:
         # As many columns and rows as keep the places about equally far apart both ways.
         free_x, free_y = width - side, height - side
@@ -391,18 +406,38 @@ def evaluation_crops(
             for j in range(rows):
                 x = side / 2 + free_x * (0.5 if columns == 1 else i / (columns - 1)) - 0.5
                 y = side / 2 + free_y * (0.5 if rows == 1 else j / (rows - 1)) - 0.5
-                target = pixels_per_um * crop_px / side
-                crops.append(
-                    warp_crop(
-                        image,
-                        pixels_per_um=pixels_per_um,
-                        target_pixels_per_um=target,
-                        centre_xy=(x, y),
-                        size_px=crop_px,
-                    )
-                )
-                scales.append(target)
-    return np.stack(crops), np.array(scales)
+                places.append((x, y, side))
+    return np.array(places)
+
+
+def cut_places(image: np.ndarray, pixels_per_um: float, places, crop_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut crops at given places.
+
+    Parameters
+    ----------
+    image : array (H, W) of float32
+    pixels_per_um : float
+    places : array (n, 3)
+        As `evaluation_places` gives them.
+    crop_px : int
+
+    Returns
+    -------
+    crops : array (n, crop_px, crop_px) of float32
+    crop_pixels_per_um : array (n,)
+    """
+    scales = pixels_per_um * crop_px / places[:, 2]
+    crops = [
+        warp_crop(
+            image,
+            pixels_per_um=pixels_per_um,
+            target_pixels_per_um=scale,
+            centre_xy=(x, y),
+            size_px=crop_px,
+        )
+        for (x, y, _), scale in zip(places, scales, strict=True)
+    ]
+    return np.stack(crops), scales
 
 
 def explain(image: np.ndarray, pixels_per_um: float, fields_of_view_um, *, crop_px: int = 160, seed: int = 0):

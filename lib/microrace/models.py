@@ -1,4 +1,4 @@
-"""Backbones, the scale-aware embedding network, and the nearest-neighbour classifier on top of it."""
+"""Backbones, the scale-aware embedding network, and the classifiers of images on top of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import logsumexp, softmax
+from sklearn.covariance import LedoitWolf
+from sklearn.svm import SVC
 from torch import nn
 
 from microrace.micrographs import NONE_OF_THESE
@@ -58,7 +61,7 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResidualNet(nn.Module):
-    """A residual network of about 0.7 million parameters for grey crops; a hundred images train no more.
+    """A residual network of about a million parameters for grey crops; a hundred images train no more.
 
     The last feature map is pooled to its mean and standard deviation over the crop: a microstructure is known
     by how often and how unevenly its features occur, not by where they are.
@@ -74,7 +77,9 @@ class SmallResidualNet(nn.Module):
             nn.ReLU(inplace=True),
             ResidualBlock(24, 40, 2),
             ResidualBlock(40, 80, 2),
+            ResidualBlock(80, 80, 1),
             ResidualBlock(80, 160, 2),
+            ResidualBlock(160, 160, 1),
         )
 
     def forward(self, crops):
@@ -105,6 +110,9 @@ class TorchvisionBackbone(nn.Module):
         return self.net(crops.expand(-1, 3, -1, -1)).float()
 
 
+PROCEDURAL_WEIGHTS = Path(__file__).parent / "pretrained" / "residual.pt"
+
+
 def load_state(path: str | Path) -> dict:
     """Read a state dict from a file, refusing anything but tensors and plain values.
 
@@ -127,8 +135,9 @@ def build_backbone(name: str = "residual", weights: str = "") -> nn.Module:
     name : str
         ``residual`` or the name of a torchvision classification model (``resnet18``, ``convnext_tiny``, ...).
     weights : str
-        Empty for a random start; a torchvision weights name (``IMAGENET1K_V1``), downloaded by torchvision; or
-        the path of a state dict, of the backbone as built here or of the plain torchvision model.
+        Empty for a random start; ``procedural`` for the weights that come with this package (``residual`` only),
+        pretrained on procedural textures by `pretraining`; a torchvision weights name (``IMAGENET1K_V1``), downloaded
+        by torchvision; or the path of a state dict, of the backbone as built here or of the plain torchvision model.
 
     Raises
     ------
@@ -137,10 +146,14 @@ def build_backbone(name: str = "residual", weights: str = "") -> nn.Module:
     FileNotFoundError
         When ``weights`` is a path without a file.
     """
+    if name == "residual" and weights == "procedural":
+        weights = str(PROCEDURAL_WEIGHTS)
     is_path = bool(weights) and (Path(weights).suffix in {".pt", ".pth"} or Path(weights).exists())
     if name == "residual":
         if weights and not is_path:
-            raise ValueError(f"backbone 'residual' has no weights called {weights!r}; give a state dict's path")
+            raise ValueError(
+                f"backbone 'residual' has no weights called {weights!r}; take 'procedural', or a state dict's path"
+            )
         backbone = SmallResidualNet()
     else:
         backbone = TorchvisionBackbone(name, weights=None if is_path or not weights else weights)
@@ -221,56 +234,138 @@ class EmbeddingNet(nn.Module):
         return nn.functional.normalize(self.head(features), dim=1)
 
 
-class NeighbourClassifier:
-    """Class scores of an image from the training crops nearest to its own crops.
+HEADS = ("neighbours", "prototype", "svm")
+POOLING = ("mean score", "mean embedding", "vote", "attention")
+NONE_RULES = ("nearest", "mahalanobis", "energy")
 
-    Every crop is compared, by the cosine on the unit sphere, with the ``k`` nearest training crops of each class;
-    taking ``k`` from each class, rather than from all, keeps a class of seven images from being outvoted by one of
-    forty. Softmax over classes, then the mean over the image's crops. The distance to the nearest training crop,
-    averaged over the image's crops, says how unlike the training set an image is ("none of these").
-    These pooling rules are this study's choice.
+
+def _sums(values, index, n: int) -> np.ndarray:
+    """Sums of the rows of ``values`` (m, d) by ``index`` (m,): array (n, d)."""
+    return np.stack([np.bincount(index, column, minlength=n) for column in np.asarray(values).T], axis=1)
+
+
+def _on_sphere(points) -> np.ndarray:
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+class ImageClassifier:
+    """Class scores of an image from the embedded crops of the training images; pooling rules are this study's choice.
+
+    A *head* gives each crop a logit for each class:
+
+    - ``neighbours``: mean cosine to the ``k`` nearest training crops of the class. Taking ``k`` from each class, rather
+      than from all, keeps a class of seven images from being outvoted by one of forty.
+    - ``prototype``: cosine to the mean of the class's training crops (Snell et al., 2017).
+    - ``svm``: decision function of a support vector machine with a radial kernel and balanced class weights.
+
+    *Pooling* makes an image of its crops: ``mean score`` averages their probabilities, ``vote`` counts their answers,
+    ``attention`` averages with each crop weighted by how sure it is (1 minus its normalised entropy), and
+    ``mean embedding`` averages the embeddings, of training images too, before the head sees them.
+
+    How unlike the training images an image is ("none of these") is the mean over its crops of: ``nearest``, the
+    cosine distance to the nearest training crop; ``mahalanobis``, the smallest Mahalanobis distance to a class mean
+    (Lee et al., 2018; one shrunk covariance for all classes); ``energy``, minus the log-sum-exp of the logits (Liu et
+    al., 2020).
 
     Parameters
     ----------
     embeddings : array (n_crops, d)
         Training crops on the unit sphere.
-    class_index : array (n_crops,) of int
+    class_index, image_index : array (n_crops,) of int
+        Class and image of each.
     n_classes : int
+    head, pooling, none_rule : str
     k : int
         Neighbours taken from each class.
     temperature : float
-        Of the softmax over mean cosines.
+        Cosines are divided by it before the softmax.
+
+    Raises
+    ------
+    ValueError
+        When a class has no training crop.
     """
 
-    def __init__(self, embeddings, class_index, n_classes: int, k: int = 5, temperature: float = 0.1):
+    def __init__(
+        self,
+        embeddings,
+        class_index,
+        image_index,
+        n_classes: int,
+        *,
+        head: str = "neighbours",
+        pooling: str = "mean score",
+        none_rule: str = "nearest",
+        k: int = 5,
+        temperature: float = 0.1,
+    ):
         self.embeddings = np.asarray(embeddings, dtype=np.float32)
-        self.class_index = np.asarray(class_index)
-        self.n_classes = n_classes
-        self.k = k
-        self.temperature = temperature
-        absent = set(range(n_classes)) - set(self.class_index.tolist())
-        if absent:
+        self.class_index, self.image_index = np.asarray(class_index), np.asarray(image_index)
+        self.n_classes, self.k, self.temperature = n_classes, k, temperature
+        self.head, self.pooling, self.none_rule = head, pooling, none_rule
+        if absent := set(range(n_classes)) - set(self.class_index.tolist()):
             raise ValueError(f"classes without a training crop: {sorted(absent)}")
+        self.points, self.point_class = self.embeddings, self.class_index
+        if pooling == "mean embedding":
+            _, first, position = np.unique(self.image_index, return_index=True, return_inverse=True)
+            self.points = _on_sphere(_sums(self.embeddings, position, len(first))).astype(np.float32)
+            self.point_class = self.class_index[first]
+        means = _sums(self.points, self.point_class, n_classes)
+        means /= np.bincount(self.point_class, minlength=n_classes)[:, None]
+        self.prototypes = _on_sphere(means)
+        if head == "svm":
+            self.svm = SVC(class_weight="balanced", decision_function_shape="ovr").fit(self.points, self.point_class)
+        if none_rule == "mahalanobis":
+            self.means = means
+            covariance = LedoitWolf(assume_centered=True).fit(self.points - means[self.point_class]).covariance_
+            self.whiten = np.linalg.cholesky(np.linalg.inv(covariance + 1e-6 * np.eye(len(covariance))))
 
-    def crop_scores(self, embeddings) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n, n_classes) and nearest distances (n,) of single crops (n, d)."""
-        cosine = np.asarray(embeddings, dtype=np.float32) @ self.embeddings.T
+    def logits(self, points) -> np.ndarray:
+        """Logits (n, n_classes) of points (n, d)."""
+        points = np.asarray(points, dtype=np.float32)
+        if self.head == "svm":
+            decision = self.svm.decision_function(points)
+            return np.stack([-decision, decision], axis=1) if decision.ndim == 1 else decision
+        if self.head == "prototype":
+            return points @ self.prototypes.T / self.temperature
+        cosine = points @ self.points.T
         nearest = np.empty((len(cosine), self.n_classes))
         for c in range(self.n_classes):
-            of_class = cosine[:, self.class_index == c]
+            of_class = cosine[:, self.point_class == c]
             k = min(self.k, of_class.shape[1])
             nearest[:, c] = np.partition(of_class, -k, axis=1)[:, -k:].mean(axis=1)
-        logits = nearest / self.temperature
-        logits -= logits.max(axis=1, keepdims=True)
-        probability = np.exp(logits)
-        return probability / probability.sum(axis=1, keepdims=True), 1.0 - cosine.max(axis=1)
+        return nearest / self.temperature
+
+    def unlikeness(self, points, logits) -> np.ndarray:
+        """How unlike all training crops each point (n, d) is, by the rule: array (n,)."""
+        if self.none_rule == "energy":
+            return -logsumexp(logits, axis=1)
+        if self.none_rule == "mahalanobis":
+            offset = (np.asarray(points)[:, None] - self.means[None]) @ self.whiten
+            return np.linalg.norm(offset, axis=2).min(axis=1)
+        return 1.0 - (np.asarray(points, dtype=np.float32) @ self.points.T).max(axis=1)
+
+    def crop_scores(self, points) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (n, n_classes) and unlikeness (n,) of single points (n, d)."""
+        logits = self.logits(points)
+        return softmax(logits, axis=1), self.unlikeness(points, logits)
 
     def image_scores(self, embeddings, image_index, n_images: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pool crops to images: probabilities (n_images, n_classes) and mean nearest distances (n_images,)."""
-        probability, distance = self.crop_scores(embeddings)
+        """Pool crops to images: probabilities (n_images, n_classes) and unlikeness (n_images,)."""
         count = np.bincount(image_index, minlength=n_images)
-        pooled = np.stack([np.bincount(image_index, p, minlength=n_images) / count for p in probability.T], axis=1)
-        return pooled, np.bincount(image_index, distance, minlength=n_images) / count
+        if self.pooling == "mean embedding":
+            return self.crop_scores(_on_sphere(_sums(embeddings, image_index, n_images)))
+        probability, unlike = self.crop_scores(embeddings)
+        unlike = np.bincount(image_index, unlike, minlength=n_images) / count
+        if self.pooling == "vote":
+            # A hundredth of the probability decides between answers with as many votes.
+            probability = (np.eye(self.n_classes)[probability.argmax(axis=1)] + 0.01 * probability) / 1.01
+        if self.pooling == "attention":
+            entropy = -(probability * np.log(probability + 1e-12)).sum(axis=1) / np.log(self.n_classes)
+            weight = 1.0 - entropy + 1e-3
+            pooled = _sums(probability * weight[:, None], image_index, n_images)
+            return pooled / np.bincount(image_index, weight, minlength=n_images)[:, None], unlike
+        return _sums(probability, image_index, n_images) / count[:, None], unlike
 
 
 def answers_from_scores(probability, distance, classes: list[str], threshold: float) -> list[str]:

@@ -255,7 +255,7 @@ def pretrain(
     n_textures: int = 6000,
     epochs: int = 20,
     views_per_epoch: int = 20000,
-    batch_size: int = 64,
+    batch_size: int = 128,
     crop_px: int = 128,
     learning_rate: float = 2e-3,
     seed: int = 0,
@@ -304,12 +304,12 @@ def pretrain(
         loader = DataLoader(TextureViews(images, order, crop_px, seed, epoch), batch_size, num_workers=workers)
         net.train()
         sums = np.zeros(3)
-        for batch in tqdm(loader, desc=f"epoch {epoch + 1} of {epochs}", unit="step", mininterval=10):
+        for batch in tqdm(loader, desc=f"epoch {epoch + 1} of {epochs}", unit="step", mininterval=30):
             embedded, named, sized, there, target = heads_of(batch)
             naming = nn.functional.binary_cross_entropy_with_logits(named, there)
             sizing = (nn.functional.smooth_l1_loss(sized, target, reduction="none") * there).sum() / there.sum()
             pairing = contrast(embedded, batch[2].to(device))
-            loss = 2 * naming + sizing + 0.3 * pairing
+            loss = 2 * naming + sizing + pairing
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

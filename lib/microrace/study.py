@@ -465,7 +465,7 @@ def _kernel_environment() -> None:
 
 def run(
     study: str,
-    dataset: str | Path,
+    dataset: str | Path | None = None,
     *,
     panel: str | Path = "",
     parameters: list[str] | None = None,
@@ -481,8 +481,8 @@ def run(
     ----------
     study : str
         The name of the folder in `runs_dir`.
-    dataset : path
-        The manifest of the micrographs.
+    dataset : path, optional
+        The manifest of the micrographs; without it, the one that the study ran on before, or the rendered one.
     panel : path, optional
         A folder of answer sheets; "" lets notebook 03 simulate a panel.
     parameters : list of str, optional
@@ -503,13 +503,18 @@ def run(
         raise StudyError(f"--study {study}: use letters, digits, '-', '_' and '.' only")
     if jobs < 1:
         raise StudyError(f"--jobs {jobs}: at least 1")
-    dataset = Path(dataset).absolute()
+    run_dir = Path(runs_dir or paths.RUNS).absolute() / study
+    # "Again, with a panel" need not say the data once more.
+    known = (_read_json(run_dir / "run.json").get("data") or {}).get("manifest")
+    dataset = Path(dataset or known or paths.RENDERED / study / "manifest.csv").absolute()
     if not dataset.is_file():
-        raise StudyError(f"{dataset}: no such manifest; `make` renders the default ones into {paths.RENDERED}")
+        raise StudyError(
+            f"{dataset}: no such manifest; give one with --dataset (make DATASET=... STUDY={study}); `make` alone "
+            f"renders the default ones into {paths.RENDERED}"
+        )
     panel = Path(panel).absolute() if str(panel) else None
     if panel is not None and not list(panel.glob("*.csv")):
         raise StudyError(f"--panel {panel}: a folder with answer sheets (*.csv) is needed here")
-    run_dir = Path(runs_dir or paths.RUNS).absolute() / study
     options = {
         "run_dir": str(run_dir),
         "dataset": str(dataset),
@@ -677,9 +682,7 @@ def headline(run_dir: Path) -> list[str]:
         if parts:
             lines.append(f"  {who:<14}{', '.join(parts)}")
     for who, name in (("panel mean", "panel_mean"), ("majority vote", "majority_vote")):
-        found = comparison.get(name)
-        text = _interval(comparison, name) or _interval(found, "accuracy")
-        if text:
+        if text := _interval(comparison, name):
             lines.append(f"  {who:<14}accuracy {text}")
     for reason in metrics.get("skipped") or []:
         lines.append(f"  skipped       {reason}")
@@ -886,7 +889,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
     command = commands.add_parser("run", help="run the notebooks that are not up to date")
     command.add_argument("--study", required=True, help="name of the folder in runs/")
-    command.add_argument("--dataset", default=paths.RENDERED / "quiz1" / "manifest.csv", help="manifest of micrographs")
+    command.add_argument("--dataset", help="manifest of micrographs; without it, the one the study ran on before")
     command.add_argument("--panel", default="", help="folder of answer sheets; without it a panel is simulated")
     command.add_argument("-p", dest="parameters", action="append", default=[], metavar="name=value", help="a parameter")
     command.add_argument("--jobs", type=int, default=1, help="processes for the ablations")

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from microrace import augment, micrographs
 from microrace.micrographs import NONE_OF_THESE
-from microrace.models import EmbeddingNet, NeighbourClassifier, answers_from_scores
+from microrace.models import HEADS, NONE_RULES, POOLING, EmbeddingNet, ImageClassifier, answers_from_scores
 
 # Physical fields of view that crops are drawn at, an octave apart. Every image supplies those that its size and
 # scale allow; from 1.1 to 212 pixels per um a micrograph of ordinary size reaches three or four of them.
@@ -45,8 +45,12 @@ class TrainingConfig:
     scale_handling : str
         ``none``: crops of a share of the image, scale unknown; ``normalised``: crops at fixed physical fields of
         view; ``told``: the network is given log2 of the crop's scale; ``both``.
+    max_fields : int
+        Use only so many fields of view of an image, the largest; 0 takes all that its size and scale allow.
     pipeline : str
         Augmentation, one of `augment.PIPELINES`.
+    without : str
+        A transformation to leave out of the pipeline (see `augment.build_pipeline`), or empty.
     loss : str
         One of `LOSSES`; ``triplet`` mines semi-hard triplets.
     epochs, crops_per_epoch, batch_size : int
@@ -62,8 +66,8 @@ class TrainingConfig:
         Grouped folds; the machine is the ensemble of the networks trained in them.
     max_train_images : int
         Train each network on at most so many images, drawn class by class; 0 takes all. For learning curves.
-    neighbours : int
-        Training crops compared from each class.
+    head, pooling, none_rule, neighbours
+        As in `models.ImageClassifier` (``neighbours`` is its k).
     accept_share : float
         Share of held-out training images that "none of these" must leave alone.
     seed : int
@@ -77,7 +81,9 @@ class TrainingConfig:
     weights: str = ""
     embedding_dim: int = 16
     scale_handling: str = "both"
+    max_fields: int = 0
     pipeline: str = "full"
+    without: str = ""
     loss: str = "triplet"
     epochs: int = 16
     crops_per_epoch: int = 1024
@@ -89,6 +95,9 @@ class TrainingConfig:
     validate_every: int = 1
     n_folds: int = 3
     max_train_images: int = 0
+    head: str = "neighbours"
+    pooling: str = "mean score"
+    none_rule: str = "nearest"
     neighbours: int = 5
     accept_share: float = 0.95
     seed: int = 0
@@ -100,6 +109,9 @@ class TrainingConfig:
             ("scale_handling", self.scale_handling, SCALE_HANDLING),
             ("pipeline", self.pipeline, tuple(augment.PIPELINES)),
             ("loss", self.loss, LOSSES),
+            ("head", self.head, HEADS),
+            ("pooling", self.pooling, POOLING),
+            ("none_rule", self.none_rule, NONE_RULES),
         ):
             if value not in known:
                 raise ValueError(f"{name}={value!r} is not known; take one of {', '.join(known)}")
@@ -116,6 +128,8 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.n_folds < 2:
             raise ValueError(f"n_folds must be at least 2, not {self.n_folds}")
+        # Refuses an unknown transformation now and not in the middle of the first epoch.
+        self.make_pipeline()
         if not 0 < self.accept_share < 1:
             raise ValueError(f"accept_share must lie between 0 and 1, not {self.accept_share}")
 
@@ -128,6 +142,32 @@ class TrainingConfig:
     def told_scale(self) -> bool:
         """Whether the network is given the scale."""
         return self.scale_handling in ("told", "both")
+
+    def make_pipeline(self):
+        """The augmentation of training crops."""
+        return augment.build_pipeline(
+            self.pipeline,
+            crop_px=self.crop_px,
+            fields_of_view_um=self.fields_of_view_um,
+            max_fields=self.max_fields,
+            without=(self.without,) if self.without else (),
+        )
+
+    def places(self, shape, pixels_per_um: float) -> np.ndarray:
+        """Where the crops lie by which an image of this shape and scale is judged; see `augment.evaluation_places`."""
+        return augment.evaluation_places(
+            shape,
+            pixels_per_um,
+            crop_px=self.crop_px,
+            fields_of_view_um=self.fields_of_view_um,
+            crops_per_field=self.crops_per_field,
+            max_fields=self.max_fields,
+        )
+
+    def training_identity(self) -> dict:
+        """The settings that decide what the network becomes, without those that only decide how it judges."""
+        judging = {"head", "pooling", "none_rule", "neighbours", "accept_share", "crops_per_field", "device", "workers"}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in judging}
 
 
 def resolve_device(device: str) -> torch.device:
@@ -150,9 +190,7 @@ class TrainingCrops(Dataset):
     def __init__(self, images, pixels_per_um, image_index, config: TrainingConfig, epoch: int):
         self.images, self.pixels_per_um, self.image_index = images, pixels_per_um, image_index
         self.seed, self.epoch = config.seed, epoch
-        self.pipeline = augment.build_pipeline(
-            config.pipeline, crop_px=config.crop_px, fields_of_view_um=config.fields_of_view_um
-        )
+        self.pipeline = config.make_pipeline()
 
     def __len__(self):
         return len(self.image_index)
@@ -203,23 +241,20 @@ class ImageCrops:
     log2_pixels_per_um : array (n_crops,)
     image_index : array (n_crops,)
         Which image a crop belongs to.
-    centre_field_um : array (n_crops,)
-        Field of view of each crop in um.
+    places : array (n_crops, 3)
+        Centre x, centre y and side in pixels of the image.
     """
 
     def __init__(self, images, pixels_per_um, config: TrainingConfig):
-        crops, scales, index = [], [], []
+        crops, scales, index, places = [], [], [], []
         for i, (image, scale) in enumerate(zip(images, pixels_per_um, strict=True)):
-            c, s = augment.evaluation_crops(
-                image,
-                scale,
-                crop_px=config.crop_px,
-                fields_of_view_um=config.fields_of_view_um,
-                crops_per_field=config.crops_per_field,
-            )
+            p = config.places(image.shape, scale)
+            c, s = augment.cut_places(image, scale, p, config.crop_px)
             crops.append(np.asarray(c, dtype=np.float16))
             scales.append(s)
             index.append(np.full(len(c), i))
+            places.append(p)
+        self.places = np.concatenate(places)
         self.crops = np.concatenate(crops)
         self.log2_pixels_per_um = np.log2(np.concatenate(scales)).astype(np.float32)
         self.image_index = np.concatenate(index)
@@ -348,7 +383,7 @@ def fit_network(
     )
     rows, first_epoch = [], 0
     identity = json.dumps(
-        [dataclasses.asdict(config), manifest["sha256"].iloc[train_index].tolist(), list(label_names)], default=str
+        [config.training_identity(), manifest["sha256"].iloc[train_index].tolist(), list(label_names)], default=str
     )
     if checkpoint is not None and checkpoint.is_file():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -422,6 +457,20 @@ def fit_network(
     return net, pd.DataFrame(rows)
 
 
+def make_classifier(embeddings, class_index, image_index, n_classes: int, config: TrainingConfig) -> ImageClassifier:
+    """The classifier of a configuration on the embedded crops of some training images."""
+    return ImageClassifier(
+        embeddings,
+        class_index,
+        image_index,
+        n_classes,
+        head=config.head,
+        pooling=config.pooling,
+        none_rule=config.none_rule,
+        k=config.neighbours,
+    )
+
+
 class Machine:
     """The trained decision maker: one network a fold, the training crops in its space, and the threshold.
 
@@ -447,9 +496,10 @@ class Machine:
         probability, distance = self.judge(images)
         answer = answers_from_scores(probability, distance, self.classes, self.threshold)
         best = probability.max(axis=1)
-        # A rejected image's score is how far past the threshold it lies, squeezed into (0.5, 1).
+        # A rejected image's score is how far past the threshold it lies, in units of the threshold, squeezed into (0.5, 1).
         rejected = np.array([a == NONE_OF_THESE for a in answer])
-        score = np.where(rejected, distance / (distance + self.threshold + 1e-12), best)
+        beyond = np.clip((distance - self.threshold) / (abs(self.threshold) + 1e-12), 0, 50)
+        score = np.where(rejected, 1 / (1 + np.exp(-beyond)), best)
         frame = pd.DataFrame({"image": list(files), "answer": answer, "score": score, "distance": distance})
         return pd.concat([frame, pd.DataFrame(probability, columns=self.classes)], axis=1)
 
@@ -465,6 +515,7 @@ class Machine:
                         "net": {k: v.cpu() for k, v in net.state_dict().items()},
                         "embeddings": torch.from_numpy(classifier.embeddings),
                         "class_index": torch.from_numpy(classifier.class_index),
+                        "image_index": torch.from_numpy(classifier.image_index),
                     }
                     for net, classifier in self.members
                 ],
@@ -492,9 +543,9 @@ class Machine:
             net = EmbeddingNet(config.backbone, "", config.embedding_dim, config.told_scale)
             net.load_state_dict(member["net"])
             net.to(memory_format=torch.channels_last)
-            classifier = NeighbourClassifier(
-                member["embeddings"].numpy(), member["class_index"].numpy(), len(saved["classes"]), config.neighbours
-            )
+            # The head is fitted anew: from the same points it becomes the same.
+            points = (member[k].numpy() for k in ("embeddings", "class_index", "image_index"))
+            classifier = make_classifier(*points, len(saved["classes"]), config)
             members.append((net, classifier))
         return cls(config, saved["classes"], members, saved["threshold"])
 
@@ -568,9 +619,8 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, run_dir: Path | None =
 
         def judge(net, ours=ours, theirs=theirs, position=position, n=n_valid):
             points = embed(net, crops.crops, crops.log2_pixels_per_um, device)
-            classifier = NeighbourClassifier(
-                points[ours], class_index[crops.image_index[ours]], len(classes), config.neighbours
-            )
+            index = crops.image_index[ours]
+            classifier = make_classifier(points[ours], class_index[index], index, len(classes), config)
             return classifier, classifier.image_scores(points[theirs], position, n)
 
         truth = class_index[valid_index]
@@ -826,7 +876,7 @@ def benchmark(config: TrainingConfig | None = None) -> pd.DataFrame:
     parts = {"a training step": (step, f"{config.batch_size} crops of {config.crop_px} px on {device}")}
     parts["an image judged"] = (judged, "640 x 480 px at 10 px/um, by one network")
     for name in augment.PIPELINES:
-        pipeline = augment.build_pipeline(name, crop_px=config.crop_px, fields_of_view_um=FIELDS_OF_VIEW_UM)
+        pipeline = dataclasses.replace(config, pipeline=name).make_pipeline()
         call = lambda pipeline=pipeline: pipeline(image=image, pixels_per_um=10.0)  # noqa: E731
         parts[f"a crop by pipeline {name}"] = (call, f"640 x 480 px to {config.crop_px} px")
     rows = []
