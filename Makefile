@@ -58,11 +58,16 @@ sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), o
 	@$(MAKE) --no-print-directory all STUDY=$(or $(STUDY),quiz1) PARAMS="-p grid=full -p n_seeds=3 $(PARAMS)"
 
 QUIZ ?= 1
+# Without DATASET= the name is a rendered quiz's or that of a study that has run.
 QUIZ_STUDY = $(or $(STUDY),quiz$(QUIZ))
-quiz: env  ## write the quiz page of QUIZ=1 or 2, of STUDY=, or of a DATASET= that no study has run on
+quiz: env  ## write the quiz page of QUIZ=1 or 2, of STUDY=, or of DATASET=
 	@mkdir -p runs/$(QUIZ_STUDY)
+ifeq ($(strip $(DATASET)),)
+	@$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),$(PYTHON) -m microrace.render --quiz $(patsubst quiz%,%,$(QUIZ_STUDY)) --out data/rendered/$(QUIZ_STUDY) --seed $(SEED),:)
+endif
 	@$(PYTHON) -m microrace.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
-	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY),--manifest $(or $(DATASET),data/rendered/$(QUIZ_STUDY)/manifest.csv))
+	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY)) \
+	  $(if $(DATASET),--manifest $(DATASET),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
 
 verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every file
 	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)

@@ -9,8 +9,8 @@ from conftest import make_tiny_manifest
 from microrace import micrographs, panel, paths, study
 
 SMALL = [
-    *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "crops_per_field=2"),
-    *("grid=small", "n_power_quizzes=4", "n_bootstrap=100", "n_simulated_readers=4", "workers=0"),
+    *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "n_members=1", "crops_per_field=2"),
+    *("grid=small", "n_power_quizzes=4", "n_coverage_panels=4", "n_bootstrap=100", "n_simulated_readers=4", "workers=0"),
 ]
 
 
@@ -21,7 +21,8 @@ def command(*arguments, runs_dir=None):
 
 def run(runs_dir, name, manifest, *parameters, options=()):
     given = [word for p in (*SMALL, *parameters) for word in ("-p", p)]
-    return command("run", "--study", name, "--dataset", manifest, *given, *options, runs_dir=runs_dir)
+    dataset = ("--dataset", manifest) if manifest else ()
+    return command("run", "--study", name, *dataset, *given, *options, runs_dir=runs_dir)
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,12 @@ def test_every_notebook_hands_over_what_it_promises(finished):
     for name in (
         "manifest.csv dataset.json weights.pt history.csv held-out.csv scores.csv answers.csv metrics.json embedding.csv "
         "panel.csv readers.csv items.csv mcnemar.csv confusion.csv agreement.csv rasch.csv calibration.csv "
-        "experience.csv power.csv comparison.json ablations.csv levels.csv claims.json report.html run.json"
+        "experience.csv correlations.csv power.csv coverage.csv mrmc.csv "
+        "comparison.json ablations.csv levels.csv claims.json report.html run.json"
     ).split():
         assert (finished / name).stat().st_size > 0, name
     for stem in ("examples", "scales", "augmentation", "training", "human-versus-machine", "confusion", "hardest",
-                 "embedding", "what-matters", "rasch", "agreement", "power"):  # fmt: skip
+                 "embedding", "explanations", "what-matters", "rasch", "agreement", "power"):  # fmt: skip
         for ending in ("png", "pdf", "csv"):
             assert (finished / "figures" / f"{stem}.{ending}").stat().st_size > 0, stem
 
@@ -92,12 +94,21 @@ def test_a_panel_of_ones_own_flows_through(finished, tiny_manifest, tmp_path):
     manifest = micrographs.read_manifest(tiny_manifest)
     sheet = panel.simulate(manifest, n_readers=2, seed=5).assign(kind="human")
     sheet["decision_maker"] = sheet["decision_maker"].str.replace("simulated", "reader")
-    sheet.to_csv(tmp_path / "panel.csv", index=False)
-    assert run(finished.parent, "tiny", tiny_manifest, options=("--panel", tmp_path)) == 0
+    # As the quiz page writes them: images by their content, one sheet a reader.
+    opaque = {f: panel.opaque_image_id(sheet["quiz"][0], h) for f, h in manifest.set_index("file")["sha256"].items()}
+    for reader, rows in sheet.assign(image=sheet["image"].map(opaque)).groupby("decision_maker"):
+        rows.to_csv(tmp_path / f"{reader}.csv", index=False)
+    # The data need not be named again.
+    assert run(finished.parent, "tiny", None, options=("--panel", tmp_path)) == 0
     readers = pd.read_csv(finished / "readers.csv")
     assert (readers["kind"] == "human").sum() == 2 and "simulated human" not in set(readers["kind"])
     sheet.assign(answer="granite").to_csv(tmp_path / "panel.csv", index=False)
-    assert run(finished.parent, "tiny", tiny_manifest, options=("--panel", tmp_path)) == 2
+    assert run(finished.parent, "tiny", None, options=("--panel", tmp_path)) == 2
+
+
+def test_a_study_that_never_ran_asks_for_its_data(tmp_path, capsys):
+    assert run(tmp_path, "unheard-of", None) == 2
+    assert "--dataset" in capsys.readouterr().err
 
 
 def test_manifests_without_split_and_without_quiz_run(tmp_path):

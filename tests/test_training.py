@@ -11,7 +11,10 @@ import torch
 from microrace import micrographs, training
 from microrace.training import MetricLoss, TrainingConfig
 
-SMALL = TrainingConfig(epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, n_folds=2, workers=0, device="cpu")
+SMALL = TrainingConfig(
+    weights="", epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, n_folds=2, n_members=1, validate_every=1, workers=0,
+    device="cpu",
+)  # fmt: skip
 
 
 def test_every_class_and_inside_it_every_specimen_is_drawn_equally():
@@ -74,7 +77,9 @@ def test_held_out_answers_cover_the_training_images_once(trained):
     train = manifest[manifest["split"] == "train"]
     assert sorted(result.held_out["file"]) == sorted(train["file"])
     assert set(result.held_out["answer"]) <= set(micrographs.classes(manifest))
-    assert len(result.history) == SMALL.epochs * SMALL.n_folds
+    assert len(result.history) == SMALL.epochs * (SMALL.n_folds + SMALL.n_members)
+    folds = result.history["network"].str.startswith("fold")
+    result = dataclasses.replace(result, history=result.history[folds])
     assert np.isfinite(result.history[["loss", "spread", "validation_accuracy"]]).all(axis=None)
 
 
@@ -139,6 +144,51 @@ def test_evaluate_reports_the_quiz_beside_its_controls(trained):
     no_quiz.attrs = manifest.attrs
     metrics, scores = training.evaluate(no_quiz, result)
     assert scores is None and metrics["accuracy"] is None and metrics["skipped"]
+
+
+class Anisotropy(torch.nn.Module):
+    """An embedding made by hand: the angle says how much of a crop's gradient is horizontal."""
+
+    def forward(self, crops, log2_pixels_per_um):
+        gx, gy = crops.diff(dim=3).float().pow(2).mean((1, 2, 3)), crops.diff(dim=2).float().pow(2).mean((1, 2, 3))
+        angle = torch.pi / 2 * gx / (gx + gy)
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def test_an_explanation_points_at_the_part_that_decided():
+    """An image of lines on the left two thirds and noise on the right, judged by a machine that knows both."""
+    x = np.mgrid[:128, :256][1].astype(np.float32)
+    lines = 0.5 + 0.4 * np.cos(2 * np.pi * x / 8)
+    noise = np.random.default_rng(0).random((128, 256)).astype(np.float32)
+    config = dataclasses.replace(SMALL, scale_handling="normalised")
+    sources = training.ImageCrops([lines, noise], [10.0, 10.0], config)
+    points = training.embed(Anisotropy(), sources.crops, sources.log2_pixels_per_um, "cpu")
+    classifier = training.make_classifier(points, sources.image_index, sources.image_index, 2, config)
+    machine = training.Machine(config, ["lines", "noise"], [(Anisotropy(), classifier)], 1.0)
+    found = training.explain(machine, np.where(x < 170, lines, noise), 10.0, sources)
+    assert found.answer == "lines" and found.runner_up == "noise" and found.evidence.shape == x.shape
+    # Crops at large fields of view see both, so the noise is not wholly against it.
+    assert found.evidence[:, :130].mean() > 0.3 and found.evidence[:, 200:].mean() < found.evidence[:, :130].mean() - 0.5
+    best = found.pairs[0]
+    assert best["training_image"] == 0 and best["cosine"] > 0.999 and best["place"][0] + best["place"][2] / 2 < 175
+    assert len({p["training_image"] for p in found.pairs}) == len(found.pairs)
+
+
+def test_the_images_worth_explaining_are_the_sure_and_the_wrong():
+    scores = pd.DataFrame({"image": list("abcd"), "answer": ["x", "x", "y", "y"], "score": [0.9, 0.6, 0.8, 0.99]})
+    picks = training.interesting_images(scores, pd.Series({"a": "x", "b": "x", "c": "x", "d": "x"}))
+    assert dict(zip(picks["why"], picks["image"], strict=True)) == {
+        "surest right": "a", "least sure right": "b", "surest wrong": "d"
+    }  # fmt: skip
+
+
+def test_a_class_left_out_is_told_from_the_known_ones(tiny_manifest):
+    manifest = micrographs.read_manifest(tiny_manifest)
+    table = training.left_out_classes(manifest, SMALL)
+    assert set(table["left_out"]) == set(micrographs.classes(manifest)) and len(table) == 9
+    assert table["auroc"].between(0, 1).all() and (table["n_unknown"] > 0).all()
+    two = manifest[manifest["label"] != "waves"]
+    assert training.left_out_classes(two, SMALL).empty
 
 
 def test_intervals_over_specimens_are_wider_than_over_images():

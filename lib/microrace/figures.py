@@ -240,25 +240,27 @@ def augmentation_explained(
 
 
 def training_curve(history: pd.DataFrame, *, simulated: bool) -> Figure:
-    """Loss, share of active triplets and held-out accuracy by epoch, one line a fold."""
+    """Loss, share of active triplets and held-out accuracy by epoch, one line a network."""
     panels = [
         ("loss", "loss"),
         ("active_triplets", "share of active triplets"),
         ("validation_accuracy", "held-out accuracy"),
     ]
-    figure, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS_IN, 1.9))
+    figure, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS_IN, 2.1))
     for letter, ax, (column, label) in zip("abc", axes, panels, strict=True):
-        for (fold, rows), colour, dash in zip(
-            history.groupby("fold"), CLASS_COLOURS, ("-", "--", "-.", ":") * 2, strict=False
+        for (network, rows), colour, dash in zip(
+            history.groupby("network"), CLASS_COLOURS, ("-", "--", "-.", ":") * 2, strict=False
         ):
-            ax.plot(rows["epoch"], rows[column], dash, color=colour, label=f"fold {fold + 1}")
+            known = rows[rows[column].notna()]  # held-out accuracy is not asked for after every epoch
+            ax.plot(known["epoch"], known[column], dash, color=colour, label=network, marker=".", markersize=3)
         ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_ylabel(label)
         ax.set_title(letter, loc="left", fontweight="bold")
         if column != "loss":
             ax.set_ylim(0, 1.02)
-    axes[0].legend()
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)), columnspacing=1.2)
     stamp(figure, simulated, "simulated micrographs")
     return figure
 
@@ -317,6 +319,54 @@ def confusion_matrices(confusion: pd.DataFrame, classes: list[str], *, simulated
         ax.set_xlabel("answer")
         ax.set_ylabel("right answer" if ax is axes[0][0] else "")
     stamp(figure, simulated, "simulated")
+    return figure
+
+
+def explanations(
+    images: list[np.ndarray], pixels_per_um, titles: list[str], found: list, training_images: list, training_rows,
+    *, simulated: bool
+) -> Figure:  # fmt: skip
+    """Why the machine answered so: per image the map of what spoke for it, and its crops beside the nearest training crops.
+
+    Parameters
+    ----------
+    images : list of array (H, W)
+    pixels_per_um : sequence of float
+    titles : list of str
+    found : list of training.Explanation
+    training_images : list of array
+        By row of the training images; only those that pairs name are needed, others may be None.
+    training_rows : DataFrame
+        With label and pixels_per_um.
+    simulated : bool
+    """
+    n_pairs = max(len(e.pairs) for e in found)
+    figure = plt.figure(figsize=(TWO_COLUMNS_IN, 0.35 + 1.75 * len(images)))
+    grid = figure.add_gridspec(2 * len(images), 2 + n_pairs, width_ratios=(1.75, 1.75, *[1] * n_pairs))
+
+    def crop(image, place, scale):
+        x, y, side = place
+        left, top = max(0, round(x + 0.5 - side / 2)), max(0, round(y + 0.5 - side / 2))
+        return image[top : top + round(side), left : left + round(side)], scale
+
+    colours = mpl.colors.LinearSegmentedColormap.from_list("evidence", ["#0072B2", "#FFFFFF", "#D55E00"])
+    overlay = None
+    for i, (image, scale, title, e) in enumerate(zip(images, pixels_per_um, titles, found, strict=True)):
+        ax = figure.add_subplot(grid[2 * i : 2 * i + 2, 0])
+        show_micrograph(ax, image, scale, title)
+        ax = figure.add_subplot(grid[2 * i : 2 * i + 2, 1])
+        show_micrograph(ax, image, scale, f"for {e.answer}\nagainst {e.runner_up}")
+        overlay = ax.imshow(e.evidence, cmap=colours, vmin=-1, vmax=1, alpha=0.55, interpolation="bilinear")
+        for k, pair in enumerate(e.pairs):
+            row = training_rows.iloc[pair["training_image"]]
+            source = training_images[pair["training_image"]]
+            top, bottom = (figure.add_subplot(grid[2 * i + j, 2 + k]) for j in (0, 1))
+            show_micrograph(top, *crop(image, pair["place"], scale), "its crop" if k == 0 else "")
+            show_micrograph(bottom, *crop(source, pair["training_place"], row["pixels_per_um"]), _wrapped(row["label"], 14))
+    bar = figure.colorbar(overlay, ax=figure.axes, location="bottom", aspect=60, pad=0.01, shrink=0.5)
+    bar.set_label("probability of the answer minus that of the runner-up", fontsize=6.5)
+    bar.ax.tick_params(labelsize=6)
+    stamp(figure, simulated, "simulated micrographs")
     return figure
 
 

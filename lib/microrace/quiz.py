@@ -247,16 +247,22 @@ def write(out, manifest: pd.DataFrame, run=None, **options) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see ``python -m microrace.quiz --help``."""
     parser = argparse.ArgumentParser(prog="python -m microrace.quiz", description=__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", type=Path, help="folder of a study: manifest, and answers for the result screen")
-    source.add_argument("--manifest", type=Path, help="a manifest alone; the result screen then compares with nobody")
+    parser.add_argument("--run", type=Path, help="folder of a study: manifest, and answers for the result screen")
+    parser.add_argument("--manifest", type=Path, help="manifest of the quiz; alone, the result screen compares with nobody")
     parser.add_argument("--out", type=Path, required=True, help="the page to write, e.g. quiz.html")
     parser.add_argument("--title", default="Which microstructure is it?", help="heading of the page")
     parser.add_argument("--contact", default="the person who gave you this page", help="to whom sheets are sent")
     parser.add_argument("--references", type=int, default=4, help="reference images a class")
     given = parser.parse_args(arguments)
+    if not (given.run or given.manifest):
+        parser.error("give --run, --manifest or both")
     try:
         manifest = micrographs.read_manifest(given.manifest or given.run / "manifest.csv")
+        if given.run and given.manifest:
+            ran_on = micrographs.quiz_id(micrographs.read_manifest(given.run / "manifest.csv"))
+            if ran_on != micrographs.quiz_id(manifest):
+                print(f"{given.run} ran on another quiz ({ran_on}): the result screen compares with nobody", file=sys.stderr)
+                given.run = None
         options = {"title": given.title, "contact": given.contact, "n_references": given.references}
         out = write(given.out, manifest, given.run, **options)
     except ValueError as error:

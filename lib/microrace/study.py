@@ -273,7 +273,7 @@ def library_files(notebook: dict) -> list[Path]:
         new = (names & set(modules)) - found
         found |= new
         queue += [modules[name].read_text(encoding="utf-8") for name in new]
-    data = [path for path in package.glob("*") if path.suffix in (".pt", ".json")]
+    data = [path for path in package.rglob("*") if path.suffix in (".pt", ".json")]
     return sorted([package / "__init__.py", *(modules[name] for name in found), *data])
 
 

@@ -6,28 +6,31 @@ the same seed share their folds, so two of them are compared image by image. The
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pywt
 from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm.auto import tqdm
 
 from microrace import micrographs, training
+from microrace.models import HEADS, POOLING
 from microrace.scale import warp_crop
 from microrace.training import TrainingConfig
-
-REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
@@ -50,35 +53,57 @@ class Setting:
     method: str = "network"
 
 
-def grid(name: str) -> list[Setting]:
-    """The settings of a sweep by name: ``none``, ``small`` or ``full``.
+# Ordinary networks, trained plainly: random start, cross-entropy, crops of a share of the image, scale unknown.
+PLAIN = {"weights": "", "loss": "cross-entropy", "scale_handling": "none", "learning_rate": 1e-3}
+PLAIN_NETWORKS = {"ResNet-18 from scratch": "resnet18", "ConvNeXt-tiny from scratch": "convnext_tiny"}
+GENERIC_METHODS = ("scale alone", "LBP + GLCM, SVM", "LBP + GLCM + scale, forest", "wavelets, forest")
+TRANSFORMATIONS = ("rotation", "mirror", "zoom", "contrast", "gamma", "defocus", "shading", "noise")
+
+
+def grid(name: str, reference: TrainingConfig | None = None) -> list[Setting]:
+    """The settings of a sweep by name.
+
+    Parameters
+    ----------
+    name : str
+        ``none``; ``small``: the paper's claims in a few runs each; ``peers``: the method and its peers; ``full``:
+        everything, one thing changed at a time.
+    reference : TrainingConfig, optional
+        What everything is compared with; the first level of every factor.
 
     Raises
     ------
     ValueError
         For an unknown name.
     """
-    if name == "none":
-        return []
-    if name not in ("small", "full"):
-        raise ValueError(f"unknown grid {name!r}; take none, small or full")
-    full = name == "full"
-    settings = [Setting("training images", "all")]
-    settings += [
-        Setting("training images", str(n), {"max_train_images": n})
-        for n in ((10, 20, 40, 60, 80) if full else (10, 40))
-    ]
-    settings += [Setting("scale handling", "both")]
-    settings += [Setting("scale handling", s, {"scale_handling": s}) for s in ("none", "normalised", "told")]
-    settings += [Setting("augmentation", "full")]
-    settings += [Setting("augmentation", p, {"pipeline": p}) for p in ("none", "geometric", "photometric")]
-    settings += [Setting("method", "tailored network")]
-    settings += [Setting("method", m, method=m) for m in GENERIC_METHODS]
-    if full:
-        settings += [Setting("loss", "triplet")]
-        settings += [Setting("loss", name, {"loss": name}) for name in training.LOSSES if name != "triplet"]
-        settings += [Setting("embedding dimensions", "16")]
-        settings += [Setting("embedding dimensions", str(d), {"embedding_dim": d}) for d in (2, 4, 64, 128)]
+    if name not in ("none", "small", "peers", "full"):
+        raise ValueError(f"unknown grid {name!r}; take none, small, peers or full")
+    reference = reference or TrainingConfig()
+    settings = []
+
+    def vary(factor, name, values, label=str):
+        own = getattr(reference, name)
+        settings.append(Setting(factor, label(own)))
+        settings.extend(Setting(factor, label(value), {name: value}) for value in values if value != own)
+
+    if name in ("small", "full"):
+        vary("training images", "max_train_images", (10, 20, 40, 60, 80) if name == "full" else (10, 40),
+             lambda n: str(n) if n else "all")  # fmt: skip
+        vary("scale handling", "scale_handling", training.SCALE_HANDLING)
+        vary("augmentation", "pipeline", ("full", "none", "geometric", "photometric"))
+        vary("start", "weights", ("procedural", ""), lambda w: w or "random")
+    if name == "full":
+        vary("transformation", "without", TRANSFORMATIONS, lambda t: f"without {t}" if t else "all")
+        vary("fields of view", "max_fields", (1, 2), lambda n: f"the largest {n}" if n else "several")
+        vary("loss", "loss", training.LOSSES)
+        vary("embedding dimensions", "embedding_dim", (2, 4, 8, 32, 128))
+        vary("head", "head", HEADS)
+        vary("pooling", "pooling", POOLING)
+    if name != "none":
+        settings.append(Setting("method", "tailored network"))
+        settings += [Setting("method", m, method=m) for m in GENERIC_METHODS[: 3 if name == "small" else None]]
+    if name in ("peers", "full"):
+        settings += [Setting("method", m, {"backbone": b, **PLAIN}) for m, b in PLAIN_NETWORKS.items()]
     return settings
 
 
@@ -124,65 +149,124 @@ def texture_descriptors(image: np.ndarray, pixels_per_um: float, told_scale: boo
     return np.concatenate(features)
 
 
-GENERIC_METHODS = ("scale alone", "LBP + GLCM, SVM", "LBP + GLCM + scale, forest")
+def wavelet_descriptors(image: np.ndarray) -> np.ndarray:
+    """Energies of a wavelet decomposition: the log variance of each detail band, and its anisotropy.
+
+    Four levels of Daubechies-4 (Mallat, 1989). Rotation exchanges the horizontal and the vertical band, so their mean
+    and their difference's size are taken.
+
+    Parameters
+    ----------
+    image : array (H, W) of float32
+
+    Returns
+    -------
+    array (12,)
+    """
+    grey = (image - image.mean()) / (image.std() + 1e-6)
+    features = []
+    for horizontal, vertical, diagonal in pywt.wavedec2(grey, "db4", level=4, mode="periodization")[1:]:
+        h, v, d = (np.log(band.var() + 1e-9) for band in (horizontal, vertical, diagonal))
+        features += [(h + v) / 2, abs(h - v), d]
+    return np.array(features)
 
 
-def _generic_held_out(method: str, rows: pd.DataFrame, config: TrainingConfig) -> pd.DataFrame:
-    """Held-out answers of a generic method on the folds that a network of the same seed would see."""
+def _generic_features(method: str, rows: pd.DataFrame) -> np.ndarray:
     if method == "scale alone":
-        features = np.log(rows[["pixels_per_um"]].to_numpy())
-    else:
-        told = "scale" in method
-        features = np.stack(
-            [
-                texture_descriptors(micrographs.read_image(path), scale, told)
-                for path, scale in zip(rows["path"], rows["pixels_per_um"], strict=True)
-            ]
-        )
+        return np.log(rows[["pixels_per_um"]].to_numpy())
+    images = (micrographs.read_image(path) for path in rows["path"])
+    if method.startswith("wavelets"):
+        return np.stack([wavelet_descriptors(image) for image in images])
+    told = "scale" in method
+    return np.stack(
+        [texture_descriptors(image, scale, told) for image, scale in zip(images, rows["pixels_per_um"], strict=True)]
+    )
+
+
+def _generic_model(method: str, seed: int):
+    if method == "scale alone":
+        return KNeighborsClassifier(5)
+    if method.endswith("forest"):
+        return RandomForestClassifier(500, class_weight="balanced", random_state=seed)
+    return make_pipeline(StandardScaler(), SVC(C=10.0, class_weight="balanced"))
+
+
+def _generic(method: str, manifest: pd.DataFrame, config: TrainingConfig, open_quiz: bool):
+    """Held-out answers of a generic method on the folds that a network of the same seed sees, and the quiz's if opened."""
+    rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    features, labels = _generic_features(method, rows), rows["label"].to_numpy()
     held_out = []
     for train_index, valid_index in training.folds_of(rows, config):
-        train, valid = rows.iloc[train_index], rows.iloc[valid_index]
-        if method == "scale alone":
-            answer = training.scale_alone(train, valid)
-        else:
-            model = (
-                RandomForestClassifier(500, class_weight="balanced", random_state=config.seed)
-                if method.endswith("forest")
-                else make_pipeline(StandardScaler(), SVC(C=10.0, class_weight="balanced"))
-            )
-            answer = model.fit(features[train_index], train["label"]).predict(features[valid_index])
-        held_out.append(valid[["file", "label", "split_group"]].assign(answer=answer))
+        model = _generic_model(method, config.seed).fit(features[train_index], labels[train_index])
+        answer = model.predict(features[valid_index])
+        held_out.append(rows.iloc[valid_index][["file", "label", "split_group"]].assign(answer=answer))
     held_out = pd.concat(held_out, ignore_index=True)
-    return held_out.assign(correct=held_out["answer"] == held_out["label"])
+    quiz = None
+    if open_quiz:
+        quiz = known_quiz(manifest)
+        answer = _generic_model(method, config.seed).fit(features, labels).predict(_generic_features(method, quiz))
+        quiz = quiz[["file", "label", "split_group"]].assign(answer=answer)
+    return held_out, quiz
 
 
-def run_one(manifest_path: str, setting: Setting, reference: TrainingConfig, seed: int, cache: str) -> dict:
+def known_quiz(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The quiz images of the training images' classes: those that methods without "none of these" can answer."""
+    known = (manifest["split"] == "quiz") & manifest["label"].isin(micrographs.classes(manifest))
+    return manifest[known].reset_index(drop=True)
+
+
+def _network(manifest: pd.DataFrame, config: TrainingConfig, open_quiz: bool, run_dir: Path | None):
+    """The same of a network."""
+    result = training.train(manifest, config, run_dir, only_validate=not open_quiz)
+    quiz = None
+    if open_quiz:
+        quiz, machine = known_quiz(manifest), result.machine
+        best = machine.judge(training.image_crops(quiz, config))[0].argmax(axis=1)
+        quiz = quiz[["file", "label", "split_group"]].assign(answer=[machine.classes[i] for i in best])
+    return result.held_out[["file", "label", "split_group", "answer"]], quiz
+
+
+def run_one(
+    manifest_path: str, setting: Setting, reference: TrainingConfig, seed: int, cache: str, open_quiz: bool = False
+) -> dict:
     """One run of the sweep, read from ``cache`` when it was done before.
+
+    Settings that change only how crops are judged share the reference's networks, kept in ``cache/networks``.
 
     Returns
     -------
     dict
-        factor, level, seed, and ``held_out``: one record a training image (file, label, split_group, correct).
+        factor, level, seed, and ``held_out``: one record a training image (file, label, split_group, answer,
+        correct); ``quiz``: the same for the quiz images of known classes when the quiz was opened, else None.
     """
     manifest = micrographs.read_manifest(manifest_path)
     config = dataclasses.replace(reference, seed=seed, **setting.changes)
     # The level's name is not part of the key: one reference run serves every factor.
-    identity = json.dumps([setting.method, dataclasses.asdict(config), manifest.attrs["sha256"]])
+    identity = json.dumps([setting.method, dataclasses.asdict(config), manifest.attrs["sha256"], open_quiz])
     path = Path(cache) / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
     if path.is_file():
         records = json.loads(path.read_text())
     else:
         if setting.method == "network":
-            held_out = training.train(manifest, config).held_out
+            training_only = json.dumps([config.training_identity(), manifest.attrs["sha256"]])
+            shared = config.training_identity() == dataclasses.replace(reference, seed=seed).training_identity()
+            networks = Path(cache) / "networks" / hashlib.sha256(training_only.encode()).hexdigest()[:20]
+            if shared:
+                networks.mkdir(parents=True, exist_ok=True)
+            found = _network(manifest, config, open_quiz, networks if shared else None)
         else:
-            rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
-            held_out = _generic_held_out(setting.method, rows, config)
-        records = json.loads(held_out[["file", "label", "split_group", "answer", "correct"]].to_json(orient="records"))
+            found = _generic(setting.method, manifest, config, open_quiz)
+        records = {
+            name: table
+            if table is None
+            else json.loads(table.assign(correct=table["answer"] == table["label"]).to_json(orient="records"))
+            for name, table in zip(("held_out", "quiz"), found, strict=True)
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(records))
         os.replace(temporary, path)
-    return {"factor": setting.factor, "level": setting.level, "seed": seed, "held_out": records}
+    return {"factor": setting.factor, "level": setting.level, "seed": seed, **records}
 
 
 def run_sweep(
@@ -194,6 +278,7 @@ def run_sweep(
     *,
     jobs: int = 1,
     scheduler: str = "",
+    open_quiz: bool = False,
 ) -> list[dict]:
     """Run all settings with all seeds: here, in ``jobs`` processes, or on a Dask cluster.
 
@@ -207,13 +292,15 @@ def run_sweep(
         Worker processes on this machine; 1 runs in this process.
     scheduler : str
         Address of a Dask scheduler (``tcp://host:8786``) whose workers see the same files; empty for none.
+    open_quiz : bool
+        Answer the quiz too: for a last table, never for a choice.
 
     Returns
     -------
     list of dict
         As `run_one` gives them, in the order of settings and seeds.
     """
-    tasks = [(str(manifest_path), s, reference, seed, str(cache)) for s in settings for seed in seeds]
+    tasks = [(str(manifest_path), s, reference, seed, str(cache), open_quiz) for s in settings for seed in seeds]
     bar = tqdm(total=len(tasks), desc="sweep", unit="run")
     if not scheduler and jobs == 1:
         results = []
@@ -222,6 +309,7 @@ def run_sweep(
             results.append(run_one(*task))
             bar.update()
         bar.close()
+        shutil.rmtree(Path(cache) / "networks", ignore_errors=True)
         return results
 
     from distributed import Client, LocalCluster, as_completed
@@ -232,12 +320,16 @@ def run_sweep(
         else:
             cluster = stack.enter_context(LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None))
             client = stack.enter_context(Client(cluster))
-        # The runs that share a reference would race for its cache entry; Dask runs equal keys once.
-        futures = [client.submit(run_one, *task, pure=True) for task in tasks]
-        for _ in as_completed(list({f.key: f for f in futures}.values())):
-            bar.update()
+        # The reference first: whatever only judges differently waits for its networks and does not train them again.
+        first = [task for task in tasks if not task[1].changes and task[1].method == "network"][: len(seeds)]
+        for part in (first, tasks):
+            futures = [client.submit(run_one, *task, pure=True) for task in part]
+            for _ in as_completed(futures):
+                bar.update(part is tasks)
         bar.close()
-        return client.gather(futures)
+        results = client.gather(futures)
+    shutil.rmtree(Path(cache) / "networks", ignore_errors=True)
+    return results
 
 
 def summarise(results: list[dict], n_bootstrap: int = 2000, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -327,3 +419,68 @@ def claim_sentences(levels: pd.DataFrame) -> list[str]:
             verdict = f"cannot be told from {row.reference} with these images"
         sentences.append(f"{row.factor.capitalize()}: {row.level} {verdict}; accuracy differs by {size}.")
     return sentences
+
+
+def quiz_table(results: list[dict], n_bootstrap: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """The opened quiz: one row a level, means over seeds; intervals draw specimens.
+
+    Returns
+    -------
+    DataFrame
+        factor, level, n_images, and accuracy and balanced_accuracy, each with _low and _high; empty when it was
+        not opened.
+    """
+    frames = [
+        pd.DataFrame(r["quiz"]).assign(factor=r["factor"], level=r["level"]) for r in results if r["quiz"] is not None
+    ]
+    if not frames:
+        return pd.DataFrame()
+    rows = []
+    for (factor, level), t in pd.concat(frames).groupby(["factor", "level"], sort=False):
+        found = training.score_with_intervals(t["label"], t["answer"], t["split_group"], n_bootstrap, seed)
+        values = {
+            f"{m}{ending}": found[m][key]
+            for m in ("accuracy", "balanced_accuracy")
+            for ending, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+        }
+        rows.append({"factor": factor, "level": level, "n_images": t["file"].nunique(), **values})
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Command line: the protocol by which the method was chosen, on any manifest."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--manifest", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for tables and finished runs; resumes from it")
+    parser.add_argument("--grid", default="full", help="none, small, peers or full")
+    parser.add_argument("--factors", default="", help="only these factors, separated by commas")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--scheduler", default="")
+    parser.add_argument("--open-quiz", action="store_true", help="answer the quiz too: for a last table only")
+    parser.add_argument("-p", dest="changes", action="append", default=[], metavar="name=value", help="of the reference")
+    args = parser.parse_args()
+    types = {f.name: type(f.default) for f in dataclasses.fields(TrainingConfig)}
+    given = dict(change.split("=", 1) for change in args.changes)
+    if unknown := sorted(given.keys() - types.keys()):
+        parser.error(f"unknown setting {unknown[0]}; there are {', '.join(types)}")
+    reference = TrainingConfig(**{name: types[name](value) for name, value in given.items()})
+    wanted = [f.strip() for f in args.factors.split(",") if f.strip()]
+    settings = [s for s in grid(args.grid, reference) if not wanted or s.factor in wanted]
+    results = run_sweep(
+        args.manifest, settings, reference, list(range(args.seeds)), args.out / "runs",
+        jobs=args.jobs, scheduler=args.scheduler, open_quiz=args.open_quiz,
+    )  # fmt: skip
+    ablations, levels = summarise(results)
+    quiz = quiz_table(results)
+    for name, table in (("ablations", ablations), ("levels", levels), ("quiz", quiz)):
+        if not table.empty:
+            table.to_csv(args.out / f"{name}.csv", index=False)
+    print(levels.drop(columns="reference").round(3).to_string(index=False))
+    if not quiz.empty:
+        print(quiz.round(3).to_string(index=False))
+    print("\n".join(claim_sentences(levels)))
+
+
+if __name__ == "__main__":
+    main()

@@ -56,6 +56,9 @@ class TrainingConfig:
     epochs, crops_per_epoch, batch_size : int
     learning_rate, weight_decay : float
         Of AdamW with one cosine cycle.
+    backbone_rate : float
+        Learning rate of a backbone with starting weights, as a share of the head's; 0 keeps its weights, though not
+        its batch normalisation's statistics, as they start. A backbone with a random start has the head's rate.
     crop_px : int
         Side of the square crops.
     crops_per_field : int
@@ -63,7 +66,9 @@ class TrainingConfig:
     validate_every : int
         Epochs between looks at the held-out images, which cost about a quarter of an epoch each.
     n_folds : int
-        Grouped folds; the machine is the ensemble of the networks trained in them.
+        Grouped folds of cross-validation.
+    n_members : int
+        Networks of the machine, each trained on all training images with a seed of its own.
     max_train_images : int
         Train each network on at most so many images, drawn class by class; 0 takes all. For learning curves.
     head, pooling, none_rule, neighbours
@@ -78,22 +83,24 @@ class TrainingConfig:
     """
 
     backbone: str = "residual"
-    weights: str = ""
+    weights: str = "procedural"
     embedding_dim: int = 16
     scale_handling: str = "both"
     max_fields: int = 0
     pipeline: str = "full"
     without: str = ""
     loss: str = "triplet"
-    epochs: int = 16
+    epochs: int = 8
     crops_per_epoch: int = 1024
     batch_size: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-2
-    crop_px: int = 96
+    backbone_rate: float = 0.1
+    crop_px: int = 128
     crops_per_field: int = 4
-    validate_every: int = 1
+    validate_every: int = 2
     n_folds: int = 3
+    n_members: int = 3
     max_train_images: int = 0
     head: str = "neighbours"
     pooling: str = "mean score"
@@ -123,6 +130,7 @@ class TrainingConfig:
             "crops_per_field",
             "neighbours",
             "validate_every",
+            "n_members",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -166,7 +174,7 @@ class TrainingConfig:
 
     def training_identity(self) -> dict:
         """The settings that decide what the network becomes, without those that only decide how it judges."""
-        judging = {"head", "pooling", "none_rule", "neighbours", "accept_share", "crops_per_field", "device", "workers"}
+        judging = "head pooling none_rule neighbours accept_share crops_per_field n_members device workers".split()
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in judging}
 
 
@@ -375,11 +383,19 @@ def fit_network(
     criterion = MetricLoss(config.loss, len(label_names), config.embedding_dim)
     net.to(device, memory_format=torch.channels_last)
     criterion.to(device)
-    parameters = [*net.parameters(), *criterion.parameters()]
-    optimiser = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+    rates = [config.learning_rate * (config.backbone_rate if config.weights else 1.0), config.learning_rate]
+    net.backbone.requires_grad_(rates[0] > 0)
+    rest = [p for name, p in net.named_parameters() if not name.startswith("backbone.")]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": list(net.backbone.parameters()), "lr": rates[0]},
+            {"params": [*rest, *criterion.parameters()], "lr": rates[1]},
+        ],
+        weight_decay=config.weight_decay,
+    )
     steps_per_epoch = max(1, config.crops_per_epoch // config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=config.epochs * steps_per_epoch, pct_start=0.2
+        optimiser, rates, total_steps=config.epochs * steps_per_epoch, pct_start=0.2
     )
     rows, first_epoch = [], 0
     identity = json.dumps(
@@ -472,11 +488,10 @@ def make_classifier(embeddings, class_index, image_index, n_classes: int, config
 
 
 class Machine:
-    """The trained decision maker: one network a fold, the training crops in its space, and the threshold.
+    """The trained decision maker: networks trained on all training images, whose crops they know, and the threshold.
 
-    Every network was trained without the images of its fold, so the validation accuracy and the threshold for
-    "none of these" come from images that the network judging them had not seen; on new images all networks
-    judge and their scores are averaged.
+    The networks differ in their seed, and their scores are averaged. The threshold for "none of these" and the
+    validation accuracy come from other networks, each of which had not seen the images that it judged.
     """
 
     def __init__(self, config: TrainingConfig, classes: list[str], members: list, threshold: float):
@@ -550,6 +565,26 @@ class Machine:
         return cls(config, saved["classes"], members, saved["threshold"])
 
 
+def thinned(index: np.ndarray, labels: np.ndarray, config: TrainingConfig, draw: int) -> np.ndarray:
+    """At most ``max_train_images`` of the images ``index``, drawn class by class; all of them when that is 0.
+
+    Raises
+    ------
+    ValueError
+        When fewer images than classes are asked for.
+    """
+    limit = config.max_train_images
+    if not 0 < limit < len(index):
+        return index
+    labels = labels[index]
+    if limit < (n_classes := len(np.unique(labels))):
+        raise ValueError(f"max_train_images={limit} is fewer than the {n_classes} classes")
+    # Shuffled, then the first of every class, the second of every class, ...: each class gets its share.
+    shuffled = np.random.default_rng([config.seed, draw]).permutation(len(index))
+    turn = pd.Series(labels[shuffled]).groupby(labels[shuffled]).cumcount().to_numpy()
+    return np.sort(index[shuffled[np.argsort(turn, kind="stable")[:limit]]])
+
+
 def folds_of(training: pd.DataFrame, config: TrainingConfig) -> list[tuple[np.ndarray, np.ndarray]]:
     """Grouped folds of the training rows: (train, validation) positions, the former thinned where asked for.
 
@@ -561,17 +596,7 @@ def folds_of(training: pd.DataFrame, config: TrainingConfig) -> list[tuple[np.nd
     folds = []
     for f, (train_index, valid_index) in enumerate(micrographs.group_folds(training, config.n_folds, config.seed)):
         train_index, valid_index = np.sort(train_index), np.sort(valid_index)
-        limit = config.max_train_images
-        if 0 < limit < len(train_index):
-            labels = training["label"].to_numpy()[train_index]
-            n_classes = len(np.unique(labels))
-            if limit < n_classes:
-                raise ValueError(f"max_train_images={limit} is fewer than the {n_classes} classes")
-            # Shuffled, then the first of every class, the second of every class, ...: each class gets its share.
-            shuffled = np.random.default_rng([config.seed, f]).permutation(len(train_index))
-            turn = pd.Series(labels[shuffled]).groupby(labels[shuffled]).cumcount().to_numpy()
-            train_index = np.sort(train_index[shuffled[np.argsort(turn, kind="stable")[:limit]]])
-        folds.append((train_index, valid_index))
+        folds.append((thinned(train_index, training["label"].to_numpy(), config, f), valid_index))
     return folds
 
 
@@ -579,17 +604,20 @@ def folds_of(training: pd.DataFrame, config: TrainingConfig) -> list[tuple[np.nd
 class TrainingResult:
     """What `train` gives: the machine, and what cross-validation said of it.
 
+    ``machine`` is None when only cross-validation was asked for. ``history`` has one row an epoch of every network.
     ``held_out`` has one row a training image: file, label, split_group, answer (never "none of these"), distance,
     correct.
     """
 
-    machine: Machine
+    machine: Machine | None
     history: pd.DataFrame
     held_out: pd.DataFrame
 
 
-def train(manifest: pd.DataFrame, config: TrainingConfig, run_dir: Path | None = None) -> TrainingResult:
-    """Train the machine on the manifest's training rows.
+def train(
+    manifest: pd.DataFrame, config: TrainingConfig, run_dir: Path | None = None, *, only_validate: bool = False
+) -> TrainingResult:
+    """Cross-validate on the manifest's training rows, then train the machine on all of them.
 
     Parameters
     ----------
@@ -597,7 +625,9 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, run_dir: Path | None =
         As `micrographs.read_manifest` gives it; quiz rows are not looked at.
     config : TrainingConfig
     run_dir : Path, optional
-        Where checkpoints go (``checkpoint-fold<i>.pt``).
+        Where checkpoints go (``checkpoint-*.pt``).
+    only_validate : bool
+        Leave the machine out.
 
     Returns
     -------
@@ -609,41 +639,54 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, run_dir: Path | None =
     class_index = training["label"].map({c: i for i, c in enumerate(classes)}).to_numpy()
     images = [micrographs.read_image(p) for p in training["path"]]
     crops = ImageCrops(images, training["pixels_per_um"], config)
-    members, histories, held_out = [], [], []
-    folds = folds_of(training, config)
-    for f, (train_index, valid_index) in enumerate(folds):
-        ours, theirs = crops.of(train_index), crops.of(valid_index)
-        position = np.searchsorted(valid_index, crops.image_index[theirs])
+    histories, held_out, members = [], [], []
 
-        n_valid = len(valid_index)
+    def classifier_of(net, train_index):
+        """The classifier on these images' crops, and all crops' points."""
+        points = embed(net, crops.crops, crops.log2_pixels_per_um, device)
+        ours = crops.of(train_index)
+        index = crops.image_index[ours]
+        return make_classifier(points[ours], class_index[index], index, len(classes), config), points
 
-        def judge(net, ours=ours, theirs=theirs, position=position, n=n_valid):
-            points = embed(net, crops.crops, crops.log2_pixels_per_um, device)
-            index = crops.image_index[ours]
-            classifier = make_classifier(points[ours], class_index[index], index, len(classes), config)
-            return classifier, classifier.image_scores(points[theirs], position, n)
-
-        truth = class_index[valid_index]
+    def fit(name, train_index, seed, validate=None):
         net, history = fit_network(
             images,
             training,
             train_index,
-            dataclasses.replace(config, seed=config.seed * 1000 + f),
-            validate=lambda net, judge=judge, truth=truth: (judge(net)[1][0].argmax(axis=1) == truth).mean(),
-            checkpoint=run_dir / f"checkpoint-fold{f}.pt" if run_dir is not None else None,
-            description=f"fold {f + 1} of {len(folds)}",
+            dataclasses.replace(config, seed=seed),
+            validate=validate,
+            checkpoint=run_dir / f"checkpoint-{name.replace(' ', '-')}.pt" if run_dir is not None else None,
+            description=name,
         )
-        classifier, (probability, distance) = judge(net)
-        members.append((net, classifier))
-        histories.append(history.assign(fold=f))
+        histories.append(history.assign(network=name))
+        return net
+
+    for f, (train_index, valid_index) in enumerate(folds_of(training, config)):
+        theirs = crops.of(valid_index)
+        position = np.searchsorted(valid_index, crops.image_index[theirs])
+
+        def judge(net, train_index=train_index, theirs=theirs, position=position):
+            classifier, points = classifier_of(net, train_index)
+            return classifier.image_scores(points[theirs], position, position.max() + 1)
+
+        def share_right(net, judge=judge, right=class_index[valid_index]):
+            return (judge(net)[0].argmax(axis=1) == right).mean()
+
+        net = fit(f"fold {f + 1} of {config.n_folds}", train_index, config.seed * 1000 + f, share_right)
+        probability, distance = judge(net)
         rows = training.iloc[valid_index][["file", "label", "split_group"]].copy()
         rows["answer"] = [classes[i] for i in probability.argmax(axis=1)]
         rows["distance"] = distance
         held_out.append(rows)
     held_out = pd.concat(held_out, ignore_index=True)
     held_out["correct"] = held_out["answer"] == held_out["label"]
-    threshold = float(np.quantile(held_out["distance"], config.accept_share))
-    machine = Machine(config, classes, members, threshold)
+    machine = None
+    if not only_validate:
+        for k in range(config.n_members):
+            index = thinned(np.arange(len(training)), training["label"].to_numpy(), config, 100 + k)
+            net = fit(f"machine {k + 1} of {config.n_members}", index, config.seed * 1000 + 100 + k)
+            members.append((net, classifier_of(net, index)[0]))
+        machine = Machine(config, classes, members, float(np.quantile(held_out["distance"], config.accept_share)))
     return TrainingResult(machine, pd.concat(histories, ignore_index=True), held_out)
 
 
@@ -784,6 +827,154 @@ def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.D
     else:
         metrics["skipped"].append("the quiz has no image of 'none of these': no AUROC")
     return metrics, scores
+
+
+def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataFrame:
+    """How well each rule tells a class that was never shown from the known ones, without opening the quiz.
+
+    Each class in turn is left out; a network is trained on the first fold of the others, and the images of the class
+    left out are told from the held-out images of the others by their unlikeness.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+    config : TrainingConfig
+
+    Returns
+    -------
+    DataFrame
+        left_out, rule (one of `models.NONE_RULES`), n_known, n_unknown, auroc. Empty with fewer than three classes.
+    """
+    device = resolve_device(config.device)
+    training = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    classes = micrographs.classes(manifest)
+    crops = image_crops(training, config)
+    images = [micrographs.read_image(p) for p in training["path"]]
+    rows = []
+    for left_out in classes if len(classes) > 2 else ():
+        unknown = np.flatnonzero(training["label"] == left_out)
+        known = np.flatnonzero(training["label"] != left_out)
+        train_part, valid_part = folds_of(training.iloc[known].reset_index(drop=True), config)[0]
+        train_index, valid_index = known[train_part], known[valid_part]
+        net, _ = fit_network(images, training, train_index, config, description=f"without {left_out}")
+        points = embed(net, crops.crops, crops.log2_pixels_per_um, device)
+        names = [c for c in classes if c != left_out]
+        ours = crops.of(train_index)
+        index = crops.image_index[ours]
+        class_index = training["label"].map({c: i for i, c in enumerate(names)}).to_numpy()
+        judged = np.concatenate([valid_index, unknown])
+        theirs = np.isin(crops.image_index, judged)
+        _, position = np.unique(crops.image_index[theirs], return_inverse=True)
+        is_unknown = np.isin(np.sort(judged), unknown)
+        for rule in NONE_RULES:
+            classifier = make_classifier(
+                points[ours], class_index[index].astype(int), index, len(names), dataclasses.replace(config, none_rule=rule)
+            )
+            unlike = classifier.image_scores(points[theirs], position, len(judged))[1]
+            rows.append((left_out, rule, len(valid_index), len(unknown), float(roc_auc_score(is_unknown, unlike))))
+    return pd.DataFrame(rows, columns=["left_out", "rule", "n_known", "n_unknown", "auroc"])
+
+
+@dataclass
+class Explanation:
+    """Why the machine answered as it did for one image.
+
+    Attributes
+    ----------
+    answer, runner_up : str
+        The two most probable classes.
+    evidence : array (H, W)
+        Of each place, the probability of the answer minus that of the runner-up, averaged over the crops that cover
+        it, at all fields of view, and over the networks: from -1 to 1.
+    pairs : list of dict
+        The image's crops that lie nearest to a training crop, one pair a training image: ``place`` and
+        ``training_place`` (centre x, centre y, side in pixels), ``training_image`` (row of the training images),
+        ``cosine``.
+    """
+
+    answer: str
+    runner_up: str
+    evidence: np.ndarray
+    pairs: list[dict]
+
+
+def explain(
+    machine: Machine, image: np.ndarray, pixels_per_um: float, training_places: ImageCrops, n_pairs: int = 3
+) -> Explanation:
+    """Explain an answer by where in the image it came from and by the training crops it rests on.
+
+    The machine's answer is a mean over crops, so the map is no approximation of it: it shows, crop by crop, what was
+    averaged, on a grid four times as dense along each side as the crop is long.
+
+    Parameters
+    ----------
+    machine : Machine
+    image : array (H, W) of float32
+    pixels_per_um : float
+    training_places : ImageCrops
+        The crops of all training images, in the order of the manifest's training rows.
+    n_pairs : int
+
+    Returns
+    -------
+    Explanation
+    """
+    config, device = machine.config, resolve_device(machine.config.device)
+    height, width = image.shape
+    places = []
+    for side in np.unique(config.places(image.shape, pixels_per_um)[:, 2]):
+        steps = [max(1, round(4 * (length - side) / side) + 1) for length in (width, height)]
+        x, y = (np.linspace(side / 2, length - side / 2, n) for length, n in zip((width, height), steps, strict=True))
+        places += [(cx - 0.5, cy - 0.5, side) for cy in y for cx in x]
+    places = np.array(places)
+    crops, scales = augment.cut_places(image, pixels_per_um, places, config.crop_px)
+    log2_scale = np.log2(scales).astype(np.float32)
+    probability, pairs = 0, []
+    for number, (net, classifier) in enumerate(machine.members):
+        points = embed(net.to(device), crops, log2_scale, device)
+        probability = probability + classifier.crop_scores(points)[0] / len(machine.members)
+        if number == 0:
+            cosine = points @ classifier.embeddings.T
+            order = np.argsort(cosine.max(axis=1))[::-1]
+            own = training_places.of(np.unique(classifier.image_index))
+            for i in order:
+                j = int(cosine[i].argmax())
+                source = int(classifier.image_index[j])
+                if source not in {p["training_image"] for p in pairs}:
+                    pairs.append({"place": places[i], "training_place": training_places.places[own[j]],
+                                  "training_image": source, "cosine": float(cosine[i, j])})  # fmt: skip
+                if len(pairs) == n_pairs:
+                    break
+    answer, runner_up = np.argsort(probability.mean(axis=0))[::-1][:2]
+    total, weight = np.zeros(image.shape), np.zeros(image.shape)
+    for (x, y, side), p in zip(places, probability, strict=True):
+        left, top = max(0, round(x + 0.5 - side / 2)), max(0, round(y + 0.5 - side / 2))
+        window = (slice(top, top + round(side)), slice(left, left + round(side)))
+        # Each field of view counts for as much, however many crops it takes to cover the image.
+        share = 1 / (places[:, 2] == side).sum()
+        total[window] += share * (p[answer] - p[runner_up])
+        weight[window] += share
+    evidence = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    return Explanation(machine.classes[answer], machine.classes[runner_up], evidence, pairs)
+
+
+def interesting_images(scores: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
+    """The quiz images worth explaining: the surest right, the least sure right and the surest wrong answer.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``scores`` with a column ``why``; those that there are.
+    """
+    right = scores["answer"].to_numpy() == truth.reindex(scores["image"]).to_numpy()
+    ordered = scores.sort_values("score", ascending=False)
+    rights, wrongs = ordered[right[ordered.index]], ordered[~right[ordered.index]]
+    picks = [
+        rights.head(1).assign(why="surest right"),
+        rights.iloc[1:].tail(1).assign(why="least sure right"),
+        wrongs.head(1).assign(why="surest wrong"),
+    ]
+    return pd.concat([p for p in picks if len(p)], ignore_index=True)
 
 
 def answer_sheet(scores: pd.DataFrame, quiz_id: str) -> pd.DataFrame:
