@@ -252,13 +252,12 @@ class TextureViews(Dataset):
 def pretrain(
     backbone: str = "residual",
     *,
-    n_textures: int = 6000,
-    epochs: int = 20,
-    views_per_epoch: int = 20000,
+    n_textures: int = 8000,
+    epochs: int = 22,
+    views_per_epoch: int = 25600,
     batch_size: int = 128,
     crop_px: int = 128,
     learning_rate: float = 2e-3,
-    start: str = "",
     seed: int = 0,
     device: str = "cpu",
     workers: int = 2,
@@ -272,10 +271,8 @@ def pretrain(
     n_textures, epochs, views_per_epoch, batch_size, crop_px : int
     learning_rate : float
         Highest rate of AdamW's one cycle.
-    start : str
-        Weights to go on from, as in `models.build_backbone`; empty for a random start.
     seed : int
-        Of textures, views and weights. Going on with another seed shows new textures.
+        Of textures, views and weights.
     device : str
     workers : int
         Processes that make views; the result does not depend on it.
@@ -291,7 +288,7 @@ def pretrain(
     images, present, size = make_textures(n_textures, seed, max(workers, 1))
     n_held_out = max(64, n_textures // 20)
     torch.manual_seed(seed)
-    net = EmbeddingNet(backbone, start, 64, told_scale=False).to(device, memory_format=torch.channels_last)
+    net = EmbeddingNet(backbone, "", 64, told_scale=False).to(device, memory_format=torch.channels_last)
     heads = nn.Linear(net.backbone.n_features, 2 * len(ELEMENTS)).to(device)
     parameters = [*net.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=1e-2)
@@ -354,12 +351,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="state dict to write; <out>.json is its data card")
     parser.add_argument("--backbone", default="residual")
-    parser.add_argument("--textures", type=int, default=6000)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--views", type=int, default=20000, help="views in an epoch")
+    parser.add_argument("--textures", type=int, default=8000)
+    parser.add_argument("--epochs", type=int, default=22)
+    parser.add_argument("--views", type=int, default=25600, help="views in an epoch")
     parser.add_argument("--crop-px", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--start", default="", help="weights to go on from; with another --seed the textures are new")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2)
@@ -370,14 +365,10 @@ def main() -> None:
         epochs=args.epochs,
         views_per_epoch=args.views,
         crop_px=args.crop_px,
-        learning_rate=args.learning_rate,
-        start=args.start,
         seed=args.seed,
         device=args.device,
         workers=args.workers,
     )
-    # The card of the weights that this run went on from is part of its own.
-    before = Path(args.start).with_suffix(".json") if args.start else None
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save({k: v.detach().cpu().contiguous() for k, v in backbone.state_dict().items()}, args.out)
     card = {
@@ -387,7 +378,6 @@ def main() -> None:
         "elements": ELEMENTS,
         "sizes": SIZES,
         "history": history,
-        "before": json.loads(before.read_text()) if before and before.is_file() else None,
     }
     args.out.with_suffix(".json").write_text(json.dumps(card, indent=2, default=str) + "\n")
 

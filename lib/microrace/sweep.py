@@ -1,7 +1,8 @@
 """What matters: the study's claims as paired, cross-validated comparisons, run as a resumable sweep.
 
 Every run is one method, with one thing changed, cross-validated inside the training set with one seed. Runs of
-the same seed share their folds, so two of them are compared image by image. The quiz is never looked at.
+the same seed share their folds, so two of them are compared image by image. The quiz stays closed unless a
+last table asks for it.
 """
 
 from __future__ import annotations

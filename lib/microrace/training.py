@@ -102,11 +102,11 @@ class TrainingConfig:
     n_folds: int = 3
     n_members: int = 3
     max_train_images: int = 0
-    head: str = "neighbours"
+    head: str = "prototype"
     pooling: str = "mean score"
     none_rule: str = "nearest"
     neighbours: int = 5
-    accept_share: float = 0.95
+    accept_share: float = 0.97
     seed: int = 0
     device: str = "auto"
     workers: int = 2
@@ -904,7 +904,7 @@ def explain(
     """Explain an answer by where in the image it came from and by the training crops it rests on.
 
     The machine's answer is a mean over crops, so the map is no approximation of it: it shows, crop by crop, what was
-    averaged, on a grid four times as dense along each side as the crop is long.
+    averaged, on a grid of four places to a crop's length along each side, at most 24.
 
     Parameters
     ----------
@@ -923,7 +923,7 @@ def explain(
     height, width = image.shape
     places = []
     for side in np.unique(config.places(image.shape, pixels_per_um)[:, 2]):
-        steps = [max(1, round(4 * (length - side) / side) + 1) for length in (width, height)]
+        steps = [min(24, max(1, round(4 * (length - side) / side) + 1)) for length in (width, height)]
         x, y = (np.linspace(side / 2, length - side / 2, n) for length, n in zip((width, height), steps, strict=True))
         places += [(cx - 0.5, cy - 0.5, side) for cy in y for cx in x]
     places = np.array(places)
