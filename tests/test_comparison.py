@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import beta, binomtest
+from scipy.stats import beta, binomtest, norm
 
 from microrace import comparison
 from microrace.micrographs import NO_ANSWER
@@ -37,7 +37,9 @@ def test_accuracies_by_hand():
     assert table.loc["r1", "accuracy"] == pytest.approx(5 / 6)
     assert table.loc["r2", "accuracy"] == pytest.approx(3 / 6)
     assert table.loc["r2", "balanced_accuracy"] == pytest.approx((1 / 2 + 1 + 0) / 3)
-    assert table.loc["m", ["accuracy", "accuracy_low", "accuracy_high"]].tolist() == pytest.approx([1, 1, 1])
+    # Wilson's lower limit of n right of n is n / (n + z^2).
+    wilson = [1, 6 / (6 + norm.ppf(0.975) ** 2), 1]
+    assert table.loc["m", ["accuracy", "accuracy_low", "accuracy_high"]].tolist() == pytest.approx(wilson)
     assert table.loc[comparison.MEAN, "accuracy"] == pytest.approx((5 + 3 + 5) / 18)
     # Majority: a a b b c and a tie of a, a, c on the last image -> a wins it 2 to 1, wrong.
     assert table.loc[comparison.VOTE, "accuracy"] == pytest.approx(5 / 6)

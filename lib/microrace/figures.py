@@ -123,36 +123,40 @@ def length_label(length_um: float) -> str:
     raise AssertionError
 
 
-def scale_bar(ax, pixels_per_um: float) -> None:
-    """Draw a scale bar of round length into the lower right corner of an axes that shows an image."""
+def scale_bar(ax, pixels_per_um: float, small: bool = False) -> None:
+    """Draw a scale bar of round length into the lower right corner of an axes that shows an image.
+
+    ``small`` is for axes of about a centimetre, in which the label is wider than the bar.
+    """
     left, right = sorted(ax.get_xlim())
     bottom, top = sorted(ax.get_ylim())
     width, height = right - left, top - bottom
     length_um = scale_bar_um(width / pixels_per_um)
     length = length_um * pixels_per_um
     x1, y = right - 0.05 * width, top - 0.05 * height
+    box, tall = (max(length, 0.44 * width), 0.24) if small else (length, 0.17)
     ax.add_patch(
         mpl.patches.Rectangle(
-            (x1 - length - 0.025 * width, y - 0.145 * height), length + 0.05 * width, 0.17 * height,
+            (x1 - box - 0.025 * width, y - (tall - 0.025) * height), box + 0.05 * width, tall * height,
             facecolor="black", alpha=0.65, linewidth=0, zorder=4,
         )
     )  # fmt: skip
     ax.add_patch(
         mpl.patches.Rectangle((x1 - length, y - 0.03 * height), length, 0.03 * height, facecolor="white", zorder=5)
     )
-    ax.text(x1 - length / 2, y - 0.045 * height, length_label(length_um), color="white", fontsize=6, ha="center",
-            va="bottom", zorder=6)  # fmt: skip
+    at, side, size = (x1, "right", 5) if small else (x1 - length / 2, "center", 6)
+    ax.text(at, y - 0.045 * height, length_label(length_um), color="white", fontsize=size, ha=side, va="bottom", zorder=6)
 
 
-def show_micrograph(ax, image: np.ndarray, pixels_per_um: float, title: str = "") -> None:
+def show_micrograph(ax, image: np.ndarray, pixels_per_um: float, title: str = "", small: bool = False) -> None:
     """Show a grey image in [0, 1] with its scale bar and no axes."""
     ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
-    scale_bar(ax, pixels_per_um)
+    scale_bar(ax, pixels_per_um, small)
     if title:
-        ax.set_title(title, fontsize=7)
+        ax.set_title(title, fontsize=6 if small else 7, pad=2 if small else 6)
 
 
 def _wrapped(name: str, width: int = 16) -> str:
@@ -341,8 +345,9 @@ def explanations(
     simulated : bool
     """
     n_pairs = max(len(e.pairs) for e in found)
-    figure = plt.figure(figsize=(TWO_COLUMNS_IN, 0.35 + 1.75 * len(images)))
-    grid = figure.add_gridspec(2 * len(images), 2 + n_pairs, width_ratios=(1.75, 1.75, *[1] * n_pairs))
+    figure = plt.figure(figsize=(TWO_COLUMNS_IN, 0.5 + 1.75 * len(images)))
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    grid = figure.add_gridspec(2 * len(images), 2 + n_pairs, width_ratios=(2.3, 2.3, *[1] * n_pairs))
 
     def crop(image, place, scale):
         x, y, side = place
@@ -361,9 +366,10 @@ def explanations(
             row = training_rows.iloc[pair["training_image"]]
             source = training_images[pair["training_image"]]
             top, bottom = (figure.add_subplot(grid[2 * i + j, 2 + k]) for j in (0, 1))
-            show_micrograph(top, *crop(image, pair["place"], scale), "its crop" if k == 0 else "")
-            show_micrograph(bottom, *crop(source, pair["training_place"], row["pixels_per_um"]), _wrapped(row["label"], 14))
-    bar = figure.colorbar(overlay, ax=figure.axes, location="bottom", aspect=60, pad=0.01, shrink=0.5)
+            show_micrograph(top, *crop(image, pair["place"], scale), "its crops" if k == n_pairs // 2 else "", small=True)
+            training_crop = crop(source, pair["training_place"], row["pixels_per_um"])
+            show_micrograph(bottom, *training_crop, _wrapped(row["label"], 14), small=True)
+    bar = figure.colorbar(overlay, ax=figure.axes, location="bottom", aspect=70, pad=0.02, shrink=0.45)
     bar.set_label("probability of the answer minus that of the runner-up", fontsize=6.5)
     bar.ax.tick_params(labelsize=6)
     stamp(figure, simulated, "simulated micrographs")
