@@ -104,9 +104,9 @@ class TrainingConfig:
     max_train_images: int = 0
     head: str = "prototype"
     pooling: str = "mean score"
-    none_rule: str = "nearest"
+    none_rule: str = "mahalanobis"
     neighbours: int = 5
-    accept_share: float = 0.97
+    accept_share: float = 0.95
     seed: int = 0
     device: str = "auto"
     workers: int = 2
