@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.covariance import LedoitWolf
+from sklearn.ensemble import RandomForestClassifier
 
 from microrace.micrographs import NONE_OF_THESE
 from microrace.models import (
@@ -14,6 +15,7 @@ from microrace.models import (
     POOLING,
     EmbeddingNet,
     ImageClassifier,
+    ScatteringForest,
     answers_from_scores,
     build_backbone,
     torchvision,
@@ -179,3 +181,21 @@ def test_a_class_without_a_training_crop_is_refused():
 def test_far_images_are_none_of_these():
     probability = np.array([[0.9, 0.1], [0.2, 0.8]])
     assert answers_from_scores(probability, [0.1, 0.5], ["a", "b"], 0.3) == ["a", NONE_OF_THESE]
+
+
+def test_a_forest_weighs_classes_and_images_alike_and_pools_crops():
+    """Two classes that overlap: without weights the common one, with forty crops an image, would take everything."""
+    rng = np.random.default_rng(0)
+    textures = np.concatenate([rng.normal(0, 1, (400, 2)), rng.normal(1, 1, (20, 2))])
+    class_index = np.repeat([0, 1], [400, 20])
+    image_index = np.concatenate([np.repeat(np.arange(10), 40), np.repeat(np.arange(10, 20), 2)])
+    forest = ScatteringForest(textures, class_index, image_index, 3)
+    new = np.concatenate([rng.normal(0, 1, (300, 2)), rng.normal(1, 1, (300, 2))])
+    probability = forest.crop_scores(new)
+    assert probability.shape == (600, 3) and np.allclose(probability.sum(axis=1), 1) and not probability[:, 2].any()
+    unweighted = RandomForestClassifier(forest.N_TREES, min_samples_leaf=forest.SMALLEST_LEAF, random_state=0)
+    unweighted.fit(textures, class_index)
+    assert probability[:, 1].mean() > 2 * unweighted.predict_proba(new)[:, 1].mean()
+    pooled = forest.image_scores(new, np.repeat([1, 0], 300), 2)
+    np.testing.assert_allclose(pooled, [probability[300:].mean(axis=0), probability[:300].mean(axis=0)])
+    assert pooled[0, 1] > pooled[1, 1]

@@ -59,8 +59,9 @@ def test_each_loss_falls_when_classes_part(name):
 
 
 @pytest.mark.parametrize(
-    "change", [{"loss": "hinge"}, {"scale_handling": "maybe"}, {"epochs": 0}, {"n_folds": 1}, {"accept_share": 1.0}]
-)
+    "change", [{"loss": "hinge"}, {"scale_handling": "maybe"}, {"epochs": 0}, {"n_folds": 1}, {"accept_share": 1.0},
+               {"forest_share": 1.5}],
+)  # fmt: skip
 def test_bad_settings_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         TrainingConfig(**change)
@@ -128,6 +129,37 @@ def test_a_saved_machine_answers_as_before_and_predict_needs_no_labels(trained, 
     np.testing.assert_allclose(on_disk[micrographs.classes(manifest)].sum(axis=1), 1.0, rtol=1e-5)
 
 
+def test_networks_and_forest_are_mixed_by_the_share(trained):
+    manifest, result = trained
+    machine = result.machine
+    quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
+    crops = training.image_crops(quiz, SMALL)
+    both, distance = machine.judge(crops)
+    by_share = {}
+    for share in (0.0, 1.0):
+        config = dataclasses.replace(SMALL, forest_share=share)
+        forest = machine.forest if share else None
+        other = training.Machine(config, machine.classes, machine.members, forest, machine.threshold)
+        by_share[share], same = other.judge(crops)
+        np.testing.assert_array_equal(same, distance)
+    np.testing.assert_allclose(both, 0.5 * by_share[0.0] + 0.5 * by_share[1.0])
+    assert np.abs(by_share[0.0] - by_share[1.0]).max() > 0.05
+    without = training.train(manifest, dataclasses.replace(SMALL, forest_share=0.0, epochs=1))
+    assert without.machine.forest is None
+
+
+def test_a_forest_is_told_the_scale_only_when_the_networks_are(trained):
+    manifest, _ = trained
+    rows = manifest.head(2)
+    told, untold = (
+        training.image_crops(rows, dataclasses.replace(SMALL, scale_handling=handling))
+        for handling in ("both", "normalised")
+    )
+    assert told.textures.shape[1] == untold.textures.shape[1] + 1
+    np.testing.assert_array_equal(told.textures[:, -1], told.log2_pixels_per_um)
+    np.testing.assert_array_equal(told.textures[:, :-1], untold.textures)
+
+
 def test_predict_without_a_trained_run_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="run the study first"):
         training.predict(tmp_path, "any.csv", tmp_path / "out.csv")
@@ -164,7 +196,7 @@ def test_an_explanation_points_at_the_part_that_decided():
     sources = training.ImageCrops([lines, noise], [10.0, 10.0], config)
     points = training.embed(Anisotropy(), sources.crops, sources.log2_pixels_per_um, "cpu")
     classifier = training.make_classifier(points, sources.image_index, sources.image_index, 2, config)
-    machine = training.Machine(config, ["lines", "noise"], [(Anisotropy(), classifier)], 1.0)
+    machine = training.Machine(config, ["lines", "noise"], [(Anisotropy(), classifier)], None, 1.0)
     found = training.explain(machine, np.where(x < 170, lines, noise), 10.0, sources)
     assert found.answer == "lines" and found.runner_up == "noise" and found.evidence.shape == x.shape
     # Crops at large fields of view see both, so the noise is not wholly against it.

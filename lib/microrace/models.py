@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy.special import logsumexp, softmax
 from sklearn.covariance import LedoitWolf
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 from torch import nn
 
@@ -366,6 +367,45 @@ class ImageClassifier:
             pooled = _sums(probability * weight[:, None], image_index, n_images)
             return pooled / np.bincount(image_index, weight, minlength=n_images)[:, None], unlike
         return _sums(probability, image_index, n_images) / count[:, None], unlike
+
+
+class ScatteringForest:
+    """Class probabilities of crops by a random forest (Breiman, 2001) on their scattering coefficients.
+
+    It errs on other images than the networks, having learned from numbers that no image had a say in; what this is
+    worth is measured in notebook 04. Every class counts for as much, and inside a class every image.
+
+    Parameters
+    ----------
+    textures : array (n_crops, d)
+        `scattering.coefficients` of training crops, with or without their log2 scale.
+    class_index, image_index : array (n_crops,) of int
+        Class and image of each.
+    n_classes : int
+    seed : int
+    """
+
+    N_TREES, SMALLEST_LEAF = 300, 3
+
+    def __init__(self, textures, class_index, image_index, n_classes: int, seed: int = 0):
+        self.textures = np.asarray(textures, dtype=np.float32)
+        self.class_index, self.image_index = np.asarray(class_index), np.asarray(image_index)
+        self.n_classes = n_classes
+        weight = 1 / np.bincount(self.image_index)[self.image_index]
+        weight /= np.bincount(self.class_index, weight)[self.class_index]
+        self.forest = RandomForestClassifier(self.N_TREES, min_samples_leaf=self.SMALLEST_LEAF, random_state=seed)
+        self.forest.fit(self.textures, self.class_index, sample_weight=weight * len(weight) / weight.sum())
+
+    def crop_scores(self, textures) -> np.ndarray:
+        """Probabilities (n, n_classes) of crops by their textures (n, d)."""
+        probability = np.zeros((len(textures), self.n_classes))
+        probability[:, self.forest.classes_] = self.forest.predict_proba(textures)
+        return probability
+
+    def image_scores(self, textures, image_index, n_images: int) -> np.ndarray:
+        """Mean over the crops of an image: probabilities (n_images, n_classes)."""
+        count = np.bincount(image_index, minlength=n_images)
+        return _sums(self.crop_scores(textures), image_index, n_images) / count[:, None]
 
 
 def answers_from_scores(probability, distance, classes: list[str], threshold: float) -> list[str]:

@@ -55,7 +55,9 @@ class Setting:
 
 
 # Ordinary networks, trained plainly: random start, cross-entropy, crops of a share of the image, scale unknown.
-PLAIN = {"weights": "", "loss": "cross-entropy", "scale_handling": "none", "learning_rate": 1e-3}
+PLAIN = {
+    "weights": "", "loss": "cross-entropy", "scale_handling": "none", "learning_rate": 1e-3, "forest_share": 0.0,
+}  # fmt: skip
 PLAIN_NETWORKS = {"ResNet-18 from scratch": "resnet18", "ConvNeXt-tiny from scratch": "convnext_tiny"}
 GENERIC_METHODS = ("scale alone", "LBP + GLCM, SVM", "LBP + GLCM + scale, forest", "wavelets, forest")
 TRANSFORMATIONS = ("rotation", "mirror", "zoom", "contrast", "gamma", "defocus", "shading", "noise")
@@ -93,6 +95,7 @@ def grid(name: str, reference: TrainingConfig | None = None) -> list[Setting]:
         vary("scale handling", "scale_handling", training.SCALE_HANDLING)
         vary("augmentation", "pipeline", ("full", "none", "geometric", "photometric"))
         vary("start", "weights", ("procedural", ""), lambda w: w or "random")
+        vary("judges", "forest_share", (0.0, 1.0), {0.0: "networks", 0.5: "both", 1.0: "forest"}.get)
     if name == "full":
         vary("transformation", "without", TRANSFORMATIONS, lambda t: f"without {t}" if t else "all")
         vary("fields of view", "max_fields", (1, 2), lambda n: f"the largest {n}" if n else "several")

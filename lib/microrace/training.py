@@ -8,6 +8,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,17 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from microrace import augment, micrographs
+from microrace import augment, micrographs, scattering
 from microrace.micrographs import NONE_OF_THESE
-from microrace.models import HEADS, NONE_RULES, POOLING, EmbeddingNet, ImageClassifier, answers_from_scores
+from microrace.models import (
+    HEADS,
+    NONE_RULES,
+    POOLING,
+    EmbeddingNet,
+    ImageClassifier,
+    ScatteringForest,
+    answers_from_scores,
+)
 
 # Physical fields of view that crops are drawn at, an octave apart. Every image supplies those that its size and
 # scale allow; from 1.1 to 212 pixels per um a micrograph of ordinary size reaches three or four of them.
@@ -71,6 +80,10 @@ class TrainingConfig:
         Networks of the machine, each trained on all training images with a seed of its own.
     max_train_images : int
         Train each network on at most so many images, drawn class by class; 0 takes all. For learning curves.
+    forest_share : float
+        Share of the `models.ScatteringForest` in the probabilities, from 0 (networks alone) to 1 (forest alone).
+    forest_crops : int
+        Augmented crops of each training image that the forest learns from, besides those by which images are judged.
     head, pooling, none_rule, neighbours
         As in `models.ImageClassifier` (``neighbours`` is its k).
     accept_share : float
@@ -102,6 +115,8 @@ class TrainingConfig:
     n_folds: int = 3
     n_members: int = 3
     max_train_images: int = 0
+    forest_share: float = 0.5
+    forest_crops: int = 16
     head: str = "prototype"
     pooling: str = "mean score"
     none_rule: str = "mahalanobis"
@@ -129,6 +144,7 @@ class TrainingConfig:
             "crop_px",
             "crops_per_field",
             "neighbours",
+            "forest_crops",
             "validate_every",
             "n_members",
         ):
@@ -138,6 +154,8 @@ class TrainingConfig:
             raise ValueError(f"n_folds must be at least 2, not {self.n_folds}")
         # Refuses an unknown transformation now and not in the middle of the first epoch.
         self.make_pipeline()
+        if not 0 <= self.forest_share <= 1:
+            raise ValueError(f"forest_share must lie from 0 to 1, not {self.forest_share}")
         if not 0 < self.accept_share < 1:
             raise ValueError(f"accept_share must lie between 0 and 1, not {self.accept_share}")
 
@@ -174,7 +192,10 @@ class TrainingConfig:
 
     def training_identity(self) -> dict:
         """The settings that decide what the network becomes, without those that only decide how it judges."""
-        judging = "head pooling none_rule neighbours accept_share crops_per_field n_members device workers".split()
+        judging = (
+            "head pooling none_rule neighbours accept_share crops_per_field n_members forest_share forest_crops "
+            "device workers"
+        ).split()
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in judging}
 
 
@@ -262,6 +283,7 @@ class ImageCrops:
             scales.append(s)
             index.append(np.full(len(c), i))
             places.append(p)
+        self.config = config
         self.places = np.concatenate(places)
         self.crops = np.concatenate(crops)
         self.log2_pixels_per_um = np.log2(np.concatenate(scales)).astype(np.float32)
@@ -271,6 +293,30 @@ class ImageCrops:
     def of(self, images) -> np.ndarray:
         """Positions of the crops of these images (an array of image positions)."""
         return np.flatnonzero(np.isin(self.image_index, images))
+
+    @cached_property
+    def textures(self) -> np.ndarray:
+        """What the forest sees of each crop, see `textures_of`: array (n_crops, d)."""
+        return textures_of(self.crops, self.log2_pixels_per_um, self.config)
+
+
+def textures_of(crops, log2_pixels_per_um, config: TrainingConfig) -> np.ndarray:
+    """What the forest sees of crops (n, h, w): scattering coefficients and, when told, log2 scale; (n, d) of float32."""
+    told = [np.asarray(log2_pixels_per_um, dtype=np.float32)] if config.told_scale else []
+    return np.column_stack([scattering.coefficients(crops), *told])
+
+
+def augmented_textures(images, pixels_per_um, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
+    """`textures_of` each image's ``forest_crops`` augmented crops, and which image each is of."""
+    index = np.repeat(np.arange(len(images)), config.forest_crops)
+    # An epoch number that no network's training reaches: crops of their own.
+    dataset = TrainingCrops(images, pixels_per_um, index, config, epoch=1_000_000)
+    loader = DataLoader(dataset, 128, num_workers=config.workers)
+    parts = [
+        textures_of(crops[:, 0].numpy(), log2_scale.numpy(), config)
+        for crops, log2_scale, _ in tqdm(loader, desc="textures", unit="batch", mininterval=1.0)
+    ]
+    return np.concatenate(parts), index
 
 
 @torch.inference_mode()
@@ -487,15 +533,24 @@ def make_classifier(embeddings, class_index, image_index, n_classes: int, config
     )
 
 
+def mixed(by_networks: np.ndarray, by_forest: np.ndarray, config: TrainingConfig) -> np.ndarray:
+    """Probabilities of networks and forest, mixed by ``forest_share``."""
+    return (1 - config.forest_share) * by_networks + config.forest_share * by_forest
+
+
 class Machine:
     """The trained decision maker: networks trained on all training images, whose crops they know, and the threshold.
 
-    The networks differ in their seed, and their scores are averaged. The threshold for "none of these" and the
+    The networks differ in their seed; their scores are averaged, and mixed with those of the scattering forest, if there
+    is one. Unlikeness is the networks' alone. The threshold for "none of these" and the
     validation accuracy come from other networks, each of which had not seen the images that it judged.
     """
 
-    def __init__(self, config: TrainingConfig, classes: list[str], members: list, threshold: float):
-        self.config, self.classes, self.members, self.threshold = config, classes, members, threshold
+    def __init__(
+        self, config: TrainingConfig, classes: list[str], members: list, forest: ScatteringForest | None, threshold: float
+    ):
+        self.config, self.classes, self.members, self.forest = config, classes, members, forest
+        self.threshold = threshold
 
     def judge(self, images: ImageCrops) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n_images, n_classes) and distances (n_images,), averaged over the networks."""
@@ -504,7 +559,11 @@ class Machine:
         for net, classifier in self.members:
             points = embed(net.to(device), images.crops, images.log2_pixels_per_um, device)
             results.append(classifier.image_scores(points, images.image_index, images.n_images))
-        return np.mean([r[0] for r in results], axis=0), np.mean([r[1] for r in results], axis=0)
+        probability, distance = (np.mean(part, axis=0) for part in zip(*results, strict=True))
+        if self.forest is not None:
+            by_forest = self.forest.image_scores(images.textures, images.image_index, images.n_images)
+            probability = mixed(probability, by_forest, self.config)
+        return probability, distance
 
     def scores(self, files, images: ImageCrops) -> pd.DataFrame:
         """One row an image: image, answer, score (of the answer), distance, then one column a class."""
@@ -519,7 +578,7 @@ class Machine:
         return pd.concat([frame, pd.DataFrame(probability, columns=self.classes)], axis=1)
 
     def save(self, path: Path) -> None:
-        """Write networks, training crops' embeddings, classes, threshold and configuration to one file."""
+        """Write networks, training crops' embeddings and textures, classes, threshold and configuration to one file."""
         _save(
             {
                 "config": dataclasses.asdict(self.config),
@@ -534,6 +593,11 @@ class Machine:
                     }
                     for net, classifier in self.members
                 ],
+                "forest": self.forest
+                and {
+                    name: torch.from_numpy(getattr(self.forest, name))
+                    for name in ("textures", "class_index", "image_index")
+                },
             },
             Path(path),
         )
@@ -562,7 +626,11 @@ class Machine:
             points = (member[k].numpy() for k in ("embeddings", "class_index", "image_index"))
             classifier = make_classifier(*points, len(saved["classes"]), config)
             members.append((net, classifier))
-        return cls(config, saved["classes"], members, saved["threshold"])
+        forest = None
+        if saved["forest"] is not None:
+            points = (saved["forest"][k].numpy() for k in ("textures", "class_index", "image_index"))
+            forest = ScatteringForest(*points, len(saved["classes"]), config.seed)
+        return cls(config, saved["classes"], members, forest, saved["threshold"])
 
 
 def thinned(index: np.ndarray, labels: np.ndarray, config: TrainingConfig, draw: int) -> np.ndarray:
@@ -640,6 +708,19 @@ def train(
     images = [micrographs.read_image(p) for p in training["path"]]
     crops = ImageCrops(images, training["pixels_per_um"], config)
     histories, held_out, members = [], [], []
+    if config.forest_share > 0:
+        # Nothing is learned here, so folds may share it.
+        augmented, augmented_index = augmented_textures(images, training["pixels_per_um"].to_numpy(), config)
+        forest_index = np.concatenate([crops.image_index, augmented_index])
+        textures = np.concatenate([crops.textures, augmented])
+
+    def forest_of(train_index):
+        """The forest on these images' crops, or None."""
+        if not config.forest_share:
+            return None
+        ours = np.flatnonzero(np.isin(forest_index, train_index))
+        index = forest_index[ours]
+        return ScatteringForest(textures[ours], class_index[index], index, len(classes), config.seed)
 
     def classifier_of(net, train_index):
         """The classifier on these images' crops, and all crops' points."""
@@ -674,6 +755,9 @@ def train(
 
         net = fit(f"fold {f + 1} of {config.n_folds}", train_index, config.seed * 1000 + f, share_right)
         probability, distance = judge(net)
+        if (forest := forest_of(train_index)) is not None:
+            by_forest = forest.image_scores(crops.textures[theirs], position, len(valid_index))
+            probability = mixed(probability, by_forest, config)
         rows = training.iloc[valid_index][["file", "label", "split_group"]].copy()
         rows["answer"] = [classes[i] for i in probability.argmax(axis=1)]
         rows["distance"] = distance
@@ -686,7 +770,9 @@ def train(
             index = thinned(np.arange(len(training)), training["label"].to_numpy(), config, 100 + k)
             net = fit(f"machine {k + 1} of {config.n_members}", index, config.seed * 1000 + 100 + k)
             members.append((net, classifier_of(net, index)[0]))
-        machine = Machine(config, classes, members, float(np.quantile(held_out["distance"], config.accept_share)))
+        # On what the first network learned from, where only a part of the images is used.
+        index = thinned(np.arange(len(training)), training["label"].to_numpy(), config, 100)
+        machine = Machine(config, classes, members, forest_of(index), float(np.quantile(held_out["distance"], config.accept_share)))
     return TrainingResult(machine, pd.concat(histories, ignore_index=True), held_out)
 
 
@@ -885,7 +971,7 @@ class Explanation:
         The two most probable classes.
     evidence : array (H, W)
         Of each place, the probability of the answer minus that of the runner-up, averaged over the crops that cover
-        it, at all fields of view, and over the networks: from -1 to 1.
+        it, at all fields of view, and mixed over networks and forest as the answer is: from -1 to 1.
     pairs : list of dict
         The image's crops that lie nearest to a training crop, one pair a training image: ``place`` and
         ``training_place`` (centre x, centre y, side in pixels), ``training_image`` (row of the training images),
@@ -945,6 +1031,9 @@ def explain(
                                   "training_image": source, "cosine": float(cosine[i, j])})  # fmt: skip
                 if len(pairs) == n_pairs:
                     break
+    if machine.forest is not None:
+        by_forest = machine.forest.crop_scores(textures_of(crops, log2_scale, config))
+        probability = mixed(probability, by_forest, config)
     answer, runner_up = np.argsort(probability.mean(axis=0))[::-1][:2]
     total, weight = np.zeros(image.shape), np.zeros(image.shape)
     for (x, y, side), p in zip(places, probability, strict=True):
@@ -1065,6 +1154,7 @@ def benchmark(config: TrainingConfig | None = None) -> pd.DataFrame:
         embed(net, images.crops, images.log2_pixels_per_um, device)
 
     parts = {"a training step": (step, f"{config.batch_size} crops of {config.crop_px} px on {device}")}
+    parts["scattering coefficients"] = (lambda: scattering.coefficients(crops[:8, 0].cpu().numpy()), "of 8 crops")
     parts["an image judged"] = (judged, "640 x 480 px at 10 px/um, by one network")
     for name in augment.PIPELINES:
         pipeline = dataclasses.replace(config, pipeline=name).make_pipeline()
