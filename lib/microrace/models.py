@@ -9,6 +9,7 @@ import torch
 from scipy.special import logsumexp, softmax
 from sklearn.covariance import LedoitWolf
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import nn
 
@@ -237,12 +238,34 @@ class EmbeddingNet(nn.Module):
 
 HEADS = ("neighbours", "prototype", "svm")
 POOLING = ("mean score", "mean embedding", "vote", "attention")
-NONE_RULES = ("nearest", "mahalanobis", "energy")
+# How unlike the training images an image is, by a network's embedding or by its crops' texture.
+NONE_RULES = ("nearest", "mahalanobis", "energy", "texture")
 
 
 def _sums(values, index, n: int) -> np.ndarray:
     """Sums of the rows of ``values`` (m, d) by ``index`` (m,): array (n, d)."""
     return np.stack([np.bincount(index, column, minlength=n) for column in np.asarray(values).T], axis=1)
+
+
+class ClassDistance:
+    """Mahalanobis distance to the nearest class mean, with one shrunk covariance for all classes (Lee et al., 2018).
+
+    Parameters
+    ----------
+    points : array (n, d)
+    class_index : array (n,) of int
+    n_classes : int
+    """
+
+    def __init__(self, points, class_index, n_classes: int):
+        self.means = _sums(points, class_index, n_classes) / np.bincount(class_index, minlength=n_classes)[:, None]
+        covariance = LedoitWolf(assume_centered=True).fit(points - self.means[class_index]).covariance_
+        self.whiten = np.linalg.cholesky(np.linalg.inv(covariance + 1e-6 * np.eye(len(covariance))))
+
+    def __call__(self, points) -> np.ndarray:
+        """Distances (n,) of points (n, d)."""
+        whitened, means = np.asarray(points) @ self.whiten, self.means @ self.whiten
+        return np.stack([np.linalg.norm(whitened - mean, axis=1) for mean in means], axis=1).min(axis=1)
 
 
 def _on_sphere(points) -> np.ndarray:
@@ -264,9 +287,8 @@ class ImageClassifier:
     ``mean embedding`` averages the embeddings, of training images too, before the head sees them.
 
     How unlike the training images an image is ("none of these") is the mean over its crops of: ``nearest``, the
-    cosine distance to the nearest training crop; ``mahalanobis``, the smallest Mahalanobis distance to a class mean
-    (Lee et al., 2018; one shrunk covariance for all classes); ``energy``, minus the log-sum-exp of the logits (Liu et
-    al., 2020).
+    cosine distance to the nearest training crop; ``mahalanobis``, the `ClassDistance`; ``energy``, minus the log-sum-exp
+    of the logits (Liu et al., 2020).
 
     Parameters
     ----------
@@ -317,9 +339,7 @@ class ImageClassifier:
         if head == "svm":
             self.svm = SVC(class_weight="balanced", decision_function_shape="ovr").fit(self.points, self.point_class)
         if none_rule == "mahalanobis":
-            self.means = means
-            covariance = LedoitWolf(assume_centered=True).fit(self.points - means[self.point_class]).covariance_
-            self.whiten = np.linalg.cholesky(np.linalg.inv(covariance + 1e-6 * np.eye(len(covariance))))
+            self.distance = ClassDistance(self.points, self.point_class, n_classes)
 
     def logits(self, points) -> np.ndarray:
         """Logits (n, n_classes) of points (n, d)."""
@@ -342,8 +362,7 @@ class ImageClassifier:
         if self.none_rule == "energy":
             return -logsumexp(logits, axis=1)
         if self.none_rule == "mahalanobis":
-            offset = (np.asarray(points)[:, None] - self.means[None]) @ self.whiten
-            return np.linalg.norm(offset, axis=2).min(axis=1)
+            return self.distance(points)
         return 1.0 - (np.asarray(points, dtype=np.float32) @ self.points.T).max(axis=1)
 
     def crop_scores(self, points) -> tuple[np.ndarray, np.ndarray]:
@@ -373,7 +392,8 @@ class ScatteringForest:
     """Class probabilities of crops by a random forest (Breiman, 2001) on their scattering coefficients.
 
     It errs on other images than the networks, having learned from numbers that no image had a say in; what this is
-    worth is measured in notebook 04. Every class counts for as much, and inside a class every image.
+    worth is measured in notebook 04. Every class counts for as much, and inside a class every image. How unlike the
+    training images a crop is, is the `ClassDistance` of its standardised coefficients.
 
     Parameters
     ----------
@@ -382,6 +402,7 @@ class ScatteringForest:
     class_index, image_index : array (n_crops,) of int
         Class and image of each.
     n_classes : int
+        Each has a crop.
     seed : int
     """
 
@@ -390,22 +411,22 @@ class ScatteringForest:
     def __init__(self, textures, class_index, image_index, n_classes: int, seed: int = 0):
         self.textures = np.asarray(textures, dtype=np.float32)
         self.class_index, self.image_index = np.asarray(class_index), np.asarray(image_index)
-        self.n_classes = n_classes
         weight = 1 / np.bincount(self.image_index)[self.image_index]
         weight /= np.bincount(self.class_index, weight)[self.class_index]
         self.forest = RandomForestClassifier(self.N_TREES, min_samples_leaf=self.SMALLEST_LEAF, random_state=seed)
         self.forest.fit(self.textures, self.class_index, sample_weight=weight * len(weight) / weight.sum())
+        self.scaler = StandardScaler().fit(self.textures)
+        self.distance = ClassDistance(self.scaler.transform(self.textures), self.class_index, n_classes)
 
-    def crop_scores(self, textures) -> np.ndarray:
-        """Probabilities (n, n_classes) of crops by their textures (n, d)."""
-        probability = np.zeros((len(textures), self.n_classes))
-        probability[:, self.forest.classes_] = self.forest.predict_proba(textures)
-        return probability
+    def crop_scores(self, textures) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (n, n_classes) and unlikeness (n,) of crops by their textures (n, d)."""
+        return self.forest.predict_proba(textures), self.distance(self.scaler.transform(textures))
 
-    def image_scores(self, textures, image_index, n_images: int) -> np.ndarray:
-        """Mean over the crops of an image: probabilities (n_images, n_classes)."""
+    def image_scores(self, textures, image_index, n_images: int) -> tuple[np.ndarray, np.ndarray]:
+        """Means over the crops of an image: probabilities (n_images, n_classes) and unlikeness (n_images,)."""
         count = np.bincount(image_index, minlength=n_images)
-        return _sums(self.crop_scores(textures), image_index, n_images) / count[:, None]
+        probability, unlike = self.crop_scores(textures)
+        return _sums(probability, image_index, n_images) / count[:, None], np.bincount(image_index, unlike) / count
 
 
 def answers_from_scores(probability, distance, classes: list[str], threshold: float) -> list[str]:

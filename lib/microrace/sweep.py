@@ -56,7 +56,8 @@ class Setting:
 
 # Ordinary networks, trained plainly: random start, cross-entropy, crops of a share of the image, scale unknown.
 PLAIN = {
-    "weights": "", "loss": "cross-entropy", "scale_handling": "none", "learning_rate": 1e-3, "forest_share": 0.0,
+    "weights": "", "loss": "cross-entropy", "scale_handling": "none", "learning_rate": 1e-3,
+    "forest_share": 0.0, "none_rule": "nearest",
 }  # fmt: skip
 PLAIN_NETWORKS = {"ResNet-18 from scratch": "resnet18", "ConvNeXt-tiny from scratch": "convnext_tiny"}
 GENERIC_METHODS = ("scale alone", "LBP + GLCM, SVM", "LBP + GLCM + scale, forest", "wavelets, forest")

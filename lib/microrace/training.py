@@ -85,7 +85,7 @@ class TrainingConfig:
     forest_crops : int
         Augmented crops of each training image that the forest learns from, besides those by which images are judged.
     head, pooling, none_rule, neighbours
-        As in `models.ImageClassifier` (``neighbours`` is its k).
+        As in `models.ImageClassifier` (``neighbours`` is its k); the rule ``texture`` is the forest's unlikeness.
     accept_share : float
         Share of held-out training images that "none of these" must leave alone.
     seed : int
@@ -119,9 +119,9 @@ class TrainingConfig:
     forest_crops: int = 16
     head: str = "prototype"
     pooling: str = "mean score"
-    none_rule: str = "mahalanobis"
+    none_rule: str = "texture"
     neighbours: int = 5
-    accept_share: float = 0.95
+    accept_share: float = 0.97
     seed: int = 0
     device: str = "auto"
     workers: int = 2
@@ -168,6 +168,11 @@ class TrainingConfig:
     def told_scale(self) -> bool:
         """Whether the network is given the scale."""
         return self.scale_handling in ("told", "both")
+
+    @property
+    def uses_textures(self) -> bool:
+        """Whether a forest takes part, in the answer or in telling "none of these"."""
+        return self.forest_share > 0 or self.none_rule == "texture"
 
     def make_pipeline(self):
         """The augmentation of training crops."""
@@ -528,21 +533,48 @@ def make_classifier(embeddings, class_index, image_index, n_classes: int, config
         n_classes,
         head=config.head,
         pooling=config.pooling,
-        none_rule=config.none_rule,
+        none_rule="nearest" if config.none_rule == "texture" else config.none_rule,
         k=config.neighbours,
     )
 
 
-def mixed(by_networks: np.ndarray, by_forest: np.ndarray, config: TrainingConfig) -> np.ndarray:
-    """Probabilities of networks and forest, mixed by ``forest_share``."""
-    return (1 - config.forest_share) * by_networks + config.forest_share * by_forest
+class ForestMaker:
+    """The textures of the training images, made once, and forests of any part of them.
+
+    Parameters
+    ----------
+    images : list of array (H, W)
+    rows : DataFrame
+        Their rows of the manifest.
+    crops : ImageCrops
+        The crops by which they are judged.
+    """
+
+    def __init__(self, images, rows: pd.DataFrame, crops: ImageCrops):
+        self.config = crops.config
+        augmented, index = augmented_textures(images, rows["pixels_per_um"].to_numpy(), self.config)
+        self.textures = np.concatenate([crops.textures, augmented])
+        self.image_index = np.concatenate([crops.image_index, index])
+
+    def __call__(self, train_index, class_index, n_classes: int) -> ScatteringForest:
+        """The forest on the images ``train_index``; ``class_index`` is of all images."""
+        ours = np.flatnonzero(np.isin(self.image_index, train_index))
+        index = self.image_index[ours]
+        return ScatteringForest(self.textures[ours], class_index[index], index, n_classes, self.config.seed)
+
+
+def mixed(by_networks: tuple, by_forest: tuple, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of networks and forest, mixed by ``forest_share``, and the unlikeness of the one that tells it."""
+    share = config.forest_share
+    probability = (1 - share) * by_networks[0] + share * by_forest[0]
+    return probability, (by_forest if config.none_rule == "texture" else by_networks)[1]
 
 
 class Machine:
     """The trained decision maker: networks trained on all training images, whose crops they know, and the threshold.
 
     The networks differ in their seed; their scores are averaged, and mixed with those of the scattering forest, if there
-    is one. Unlikeness is the networks' alone. The threshold for "none of these" and the
+    is one. The threshold for "none of these" and the
     validation accuracy come from other networks, each of which had not seen the images that it judged.
     """
 
@@ -559,11 +591,11 @@ class Machine:
         for net, classifier in self.members:
             points = embed(net.to(device), images.crops, images.log2_pixels_per_um, device)
             results.append(classifier.image_scores(points, images.image_index, images.n_images))
-        probability, distance = (np.mean(part, axis=0) for part in zip(*results, strict=True))
-        if self.forest is not None:
-            by_forest = self.forest.image_scores(images.textures, images.image_index, images.n_images)
-            probability = mixed(probability, by_forest, self.config)
-        return probability, distance
+        by_networks = tuple(np.mean(part, axis=0) for part in zip(*results, strict=True))
+        if self.forest is None:
+            return by_networks
+        by_forest = self.forest.image_scores(images.textures, images.image_index, images.n_images)
+        return mixed(by_networks, by_forest, self.config)
 
     def scores(self, files, images: ImageCrops) -> pd.DataFrame:
         """One row an image: image, answer, score (of the answer), distance, then one column a class."""
@@ -708,19 +740,10 @@ def train(
     images = [micrographs.read_image(p) for p in training["path"]]
     crops = ImageCrops(images, training["pixels_per_um"], config)
     histories, held_out, members = [], [], []
-    if config.forest_share > 0:
-        # Nothing is learned here, so folds may share it.
-        augmented, augmented_index = augmented_textures(images, training["pixels_per_um"].to_numpy(), config)
-        forest_index = np.concatenate([crops.image_index, augmented_index])
-        textures = np.concatenate([crops.textures, augmented])
+    make_forest = ForestMaker(images, training, crops) if config.uses_textures else None
 
     def forest_of(train_index):
-        """The forest on these images' crops, or None."""
-        if not config.forest_share:
-            return None
-        ours = np.flatnonzero(np.isin(forest_index, train_index))
-        index = forest_index[ours]
-        return ScatteringForest(textures[ours], class_index[index], index, len(classes), config.seed)
+        return make_forest and make_forest(train_index, class_index, len(classes))
 
     def classifier_of(net, train_index):
         """The classifier on these images' crops, and all crops' points."""
@@ -755,9 +778,9 @@ def train(
 
         net = fit(f"fold {f + 1} of {config.n_folds}", train_index, config.seed * 1000 + f, share_right)
         probability, distance = judge(net)
-        if (forest := forest_of(train_index)) is not None:
+        if forest := forest_of(train_index):
             by_forest = forest.image_scores(crops.textures[theirs], position, len(valid_index))
-            probability = mixed(probability, by_forest, config)
+            probability, distance = mixed((probability, distance), by_forest, config)
         rows = training.iloc[valid_index][["file", "label", "split_group"]].copy()
         rows["answer"] = [classes[i] for i in probability.argmax(axis=1)]
         rows["distance"] = distance
@@ -772,7 +795,8 @@ def train(
             members.append((net, classifier_of(net, index)[0]))
         # On what the first network learned from, where only a part of the images is used.
         index = thinned(np.arange(len(training)), training["label"].to_numpy(), config, 100)
-        machine = Machine(config, classes, members, forest_of(index), float(np.quantile(held_out["distance"], config.accept_share)))
+        threshold = float(np.quantile(held_out["distance"], config.accept_share))
+        machine = Machine(config, classes, members, forest_of(index), threshold)
     return TrainingResult(machine, pd.concat(histories, ignore_index=True), held_out)
 
 
@@ -936,6 +960,7 @@ def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataF
     classes = micrographs.classes(manifest)
     crops = image_crops(training, config)
     images = [micrographs.read_image(p) for p in training["path"]]
+    make_forest = ForestMaker(images, training, crops)
     rows = []
     for left_out in classes if len(classes) > 2 else ():
         unknown = np.flatnonzero(training["label"] == left_out)
@@ -947,16 +972,19 @@ def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataF
         names = [c for c in classes if c != left_out]
         ours = crops.of(train_index)
         index = crops.image_index[ours]
-        class_index = training["label"].map({c: i for i, c in enumerate(names)}).to_numpy()
+        # The class left out has the number -1 and no crop among those learned from.
+        class_index = training["label"].map({c: i for i, c in enumerate(names)}).fillna(-1).to_numpy().astype(int)
         judged = np.concatenate([valid_index, unknown])
         theirs = np.isin(crops.image_index, judged)
         _, position = np.unique(crops.image_index[theirs], return_inverse=True)
         is_unknown = np.isin(np.sort(judged), unknown)
         for rule in NONE_RULES:
-            classifier = make_classifier(
-                points[ours], class_index[index].astype(int), index, len(names), dataclasses.replace(config, none_rule=rule)
-            )
-            unlike = classifier.image_scores(points[theirs], position, len(judged))[1]
+            if rule == "texture":
+                judge, seen = make_forest(train_index, class_index, len(names)), crops.textures
+            else:
+                by_rule = dataclasses.replace(config, none_rule=rule)
+                judge, seen = make_classifier(points[ours], class_index[index], index, len(names), by_rule), points
+            unlike = judge.image_scores(seen[theirs], position, len(judged))[1]
             rows.append((left_out, rule, len(valid_index), len(unknown), float(roc_auc_score(is_unknown, unlike))))
     return pd.DataFrame(rows, columns=["left_out", "rule", "n_known", "n_unknown", "auroc"])
 
@@ -1033,7 +1061,7 @@ def explain(
                     break
     if machine.forest is not None:
         by_forest = machine.forest.crop_scores(textures_of(crops, log2_scale, config))
-        probability = mixed(probability, by_forest, config)
+        probability, _ = mixed((probability, None), by_forest, config)
     answer, runner_up = np.argsort(probability.mean(axis=0))[::-1][:2]
     total, weight = np.zeros(image.shape), np.zeros(image.shape)
     for (x, y, side), p in zip(places, probability, strict=True):
