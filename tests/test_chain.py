@@ -1,6 +1,7 @@
 """The whole chain, notebook by notebook, with small parameters; and bad input, which stops it before training."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -104,6 +105,18 @@ def test_a_panel_of_ones_own_flows_through(finished, tiny_manifest, tmp_path):
     assert (readers["kind"] == "human").sum() == 2 and "simulated human" not in set(readers["kind"])
     sheet.assign(answer="granite").to_csv(tmp_path / "panel.csv", index=False)
     assert run(finished.parent, "tiny", None, options=("--panel", tmp_path)) == 2
+
+
+def test_publishing_leaves_real_micrographs_where_they_are(finished, tmp_path):
+    rendered = study.publish("tiny", runs_dir=finished.parent, figures_dir=tmp_path)
+    assert (rendered / "examples.png").is_file() and (rendered / "coverage.csv").is_file()
+    shutil.copytree(finished, tmp_path / "runs" / "real")
+    (tmp_path / "runs" / "real" / "dataset.json").write_text('{"simulated": false}')
+    real = study.publish("real", runs_dir=tmp_path / "runs", figures_dir=tmp_path)
+    published = {p.stem for p in real.iterdir()}
+    assert {"what-matters", "confusion"} <= published and not published & set(study.SHOW_MICROGRAPHS)
+    with pytest.raises(study.StudyError, match="run the study first"):
+        study.publish("never", runs_dir=tmp_path, figures_dir=tmp_path)
 
 
 def test_a_study_that_never_ran_asks_for_its_data(tmp_path, capsys):

@@ -65,6 +65,10 @@ PACKAGES = (
     "statsmodels tifffile torch matplotlib pillow papermill"
 ).split()
 
+# Figures that show micrographs, and tables without a figure that belong to what is published.
+SHOW_MICROGRAPHS = ("examples", "augmentation", "explanations", "hardest", "explore")
+CLOSING_TABLES = ("coverage.csv", "none-of-these.csv", "quiz-of-methods.csv")
+
 # In a run's folder but not written by a notebook; checkpoints may be deleted at any time.
 NOT_OUTPUTS = re.compile(r"^(notebooks/|run\.json$|report\.html$|quiz\.html$)|(^|/)\.|checkpoint")
 
@@ -375,8 +379,7 @@ class Progress:
         *lines, self.line = (self.line + text).split("\n")
         for line in lines:
             last = line.rstrip("\r").rpartition("\r")[2]
-            # The kernel only listens on this computer; its remark at every start would bury the progress.
-            if last.strip() and "[IPKernelApp] WARNING" not in last:
+            if last.strip():
                 self.stream.write(last + "\n")
 
     def flush(self) -> None:
@@ -409,6 +412,8 @@ def execute(source: Path, executed: Path, parameters: dict) -> None:
             stderr_file=Progress(sys.stderr),
             start_timeout=120,
             cwd=str(executed.parents[1]),
+            # The kernel only listens on this computer; its remark about that at every start would bury the progress.
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
     except papermill.PapermillExecutionError as error:
         os.replace(running, failed)
@@ -853,15 +858,32 @@ def verify(study: str, *, runs_dir: Path | None = None, **places) -> None:
     print(f"{study}: all {total} files are the same on a second run")
 
 
-def publish(study: str) -> None:
-    """Copy a study's figures and the numbers behind them to ``figures/<study>``."""
-    source = paths.RUNS / study / "figures"
+def publish(study: str, *, runs_dir: Path | None = None, figures_dir: Path | None = None) -> Path:
+    """Copy a study's figures, the numbers behind them and its closing tables to ``figures/<study>``; return the folder.
+
+    Figures that show micrographs are left out unless the micrographs are rendered: whoever owns real ones decides
+    where copies of them go.
+
+    Raises
+    ------
+    StudyError
+        If the study has no figures.
+    """
+    run_dir = Path(runs_dir or paths.RUNS) / study
+    source = run_dir / "figures"
     if not source.is_dir():
         raise StudyError(f"{source}: no figures there; run the study first")
-    target = paths.FIGURES / study
+    left_out = () if _read_json(run_dir / "dataset.json").get("simulated") else SHOW_MICROGRAPHS
+    target = Path(figures_dir or paths.FIGURES) / study
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*", *(f"{stem}.*" for stem in left_out)))
+    for name in CLOSING_TABLES:
+        if (run_dir / name).is_file():
+            shutil.copy(run_dir / name, target / name)
     print(f"{len(list(target.iterdir()))} files in {target}")
+    if left_out:
+        print(f"left out, as they show real micrographs: {', '.join(left_out)}")
+    return target
 
 
 def lock_mismatches(lock: Path) -> list[str]:

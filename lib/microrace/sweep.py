@@ -246,8 +246,10 @@ def run_one(
     """
     manifest = micrographs.read_manifest(manifest_path)
     config = dataclasses.replace(reference, seed=seed, **setting.changes)
-    # The level's name is not part of the key: one reference run serves every factor.
-    identity = json.dumps([setting.method, dataclasses.asdict(config), manifest.attrs["sha256"], open_quiz])
+    # The level's name is not part of the key: one reference run serves every factor. Nor is the number of processes, so
+    # that a sweep begun on one core goes on with JOBS=2.
+    settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "workers"}
+    identity = json.dumps([setting.method, settings, manifest.attrs["sha256"], open_quiz])
     path = Path(cache) / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
     if path.is_file():
         records = json.loads(path.read_text())
