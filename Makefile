@@ -52,6 +52,7 @@ test: env  ## run the tests, the whole chain of notebooks with small parameters 
 	@$(PYTHON) -m pytest $(ARGS)
 
 lab: env  ## open the notebooks in JupyterLab
+	@$(PYTHON) -m microrace.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
 	@$(PYTHON) -m jupyterlab --notebook-dir notebooks
 
 sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), on JOBS= cores or SCHEDULER=
@@ -84,6 +85,8 @@ env: $(ENVIRONMENT)  ## make .venv from the lock when it is missing or stale
 	@echo "setting up .venv from requirements.txt (a minute or two)"
 	python3 -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+# The package itself: found by this Python from anywhere, by command line, editor and notebook, and edited where it lies.
+	@echo "$(CURDIR)/lib" > "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/microrace.pth"
 	@touch $@
 
 clean:  ## remove .venv, rendered micrographs and caches; runs/ stays

@@ -1,6 +1,7 @@
 """The repository itself: one lock, clean notebooks, a help that lists every target, prose that names what exists."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def lock() -> dict:
 def test_the_environment_reads_the_one_lock():
     environment = yaml.safe_load((paths.ROOT / "environment.yml").read_text())
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip == ["-r requirements.txt"]
+    assert pip == ["-r requirements.txt", "-e ."]
     pins = [d for d in environment["dependencies"] if isinstance(d, str) and d.startswith(tuple(lock()))]
     assert not [d for d in pins if "=" in d and not d.startswith(("python", "pip"))]
 
@@ -38,6 +39,14 @@ def test_the_lock_is_exact_and_holds_every_dependency():
 
 def test_this_environment_is_the_locks():
     assert study.lock_mismatches(paths.ROOT / "requirements.txt") == []
+
+
+def test_the_package_is_found_from_anywhere(tmp_path):
+    """As the README's commands need it, and a notebook opened in an editor."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [sys.executable, "-m", "microrace.study", "--help"]
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert said.returncode == 0 and "predict" in said.stdout, said.stderr
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -126,7 +126,7 @@ def length_label(length_um: float) -> str:
 def scale_bar(ax, pixels_per_um: float, small: bool = False) -> None:
     """Draw a scale bar of round length into the lower right corner of an axes that shows an image.
 
-    ``small`` is for axes of about a centimetre, in which the label is wider than the bar.
+    A bar shorter than its label has it flush right. ``small`` is for axes of about a centimetre.
     """
     left, right = sorted(ax.get_xlim())
     bottom, top = sorted(ax.get_ylim())
@@ -134,7 +134,8 @@ def scale_bar(ax, pixels_per_um: float, small: bool = False) -> None:
     length_um = scale_bar_um(width / pixels_per_um)
     length = length_um * pixels_per_um
     x1, y = right - 0.05 * width, top - 0.05 * height
-    box, tall = (max(length, 0.44 * width), 0.24) if small else (length, 0.17)
+    label, tall, size = (0.44 * width, 0.24, 5) if small else (0.28 * width, 0.17, 6)
+    box = max(length, label)
     ax.add_patch(
         mpl.patches.Rectangle(
             (x1 - box - 0.025 * width, y - (tall - 0.025) * height), box + 0.05 * width, tall * height,
@@ -144,7 +145,7 @@ def scale_bar(ax, pixels_per_um: float, small: bool = False) -> None:
     ax.add_patch(
         mpl.patches.Rectangle((x1 - length, y - 0.03 * height), length, 0.03 * height, facecolor="white", zorder=5)
     )
-    at, side, size = (x1, "right", 5) if small else (x1 - length / 2, "center", 6)
+    at, side = (x1, "right") if length < label else (x1 - length / 2, "center")
     ax.text(at, y - 0.045 * height, length_label(length_um), color="white", fontsize=size, ha=side, va="bottom", zorder=6)
 
 
@@ -174,7 +175,9 @@ def examples(manifest: pd.DataFrame, *, simulated: bool) -> Figure:
     names = micrographs.classes(manifest)
     rows = -(-len(names) // 5)
     columns = -(-len(names) // rows)
-    figure, axes = plt.subplots(rows, columns, figsize=(TWO_COLUMNS_IN, 0.55 + 5.2 * rows / columns), squeeze=False)
+    lines = max(_wrapped(name).count("\n") for name in names) + 2
+    height = 0.2 + rows * (0.15 * lines + 4.4 / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(TWO_COLUMNS_IN, height), squeeze=False)
     for ax in axes.ravel()[len(names) :]:
         ax.remove()
     train = manifest[manifest["split"] == "train"]
