@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -103,7 +104,8 @@ def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None)
 def stamp(figure: Figure, simulated: bool, what: str = "simulated data") -> None:
     """Write "simulated" at the figure's top right corner, above everything drawn."""
     if simulated:
-        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.14 / figure.get_figheight()))
+        if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
+            engine.set(rect=(0, 0, 1, 1 - 0.14 / figure.get_figheight()))
         figure.text(0.995, 1 - 0.02 / figure.get_figheight(), what, ha="right", va="top", fontsize=6.5,
                     color="#B00020", fontweight="bold")  # fmt: skip
 
@@ -348,9 +350,16 @@ def explanations(
     simulated : bool
     """
     n_pairs = max(len(e.pairs) for e in found)
-    figure = plt.figure(figsize=(TWO_COLUMNS_IN, 0.5 + 1.75 * len(images)))
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
-    grid = figure.add_gridspec(2 * len(images), 2 + n_pairs, width_ratios=(2.3, 2.3, *[1] * n_pairs))
+    # Placed by hand, in inches: the layout engine gives no room to titles above rows of unequal axes.
+    left_in, row_in, picture_in, crop_in, pair_in = 0.06, 1.92, (2.0, 1.5), 0.62, 0.93
+    height_in = 0.2 + row_in * len(images) + 0.5
+    figure = plt.figure(figsize=(TWO_COLUMNS_IN, height_in))
+    figure.set_layout_engine("none")
+
+    def axes_at(x, y, width, height):
+        """Axes whose upper left corner lies x from the left and y from the top."""
+        across, up = TWO_COLUMNS_IN, height_in
+        return figure.add_axes((x / across, 1 - (y + height) / up, width / across, height / up))
 
     def crop(image, place, scale):
         x, y, side = place
@@ -360,19 +369,20 @@ def explanations(
     colours = mpl.colors.LinearSegmentedColormap.from_list("evidence", ["#0072B2", "#FFFFFF", "#D55E00"])
     overlay = None
     for i, (image, scale, title, e) in enumerate(zip(images, pixels_per_um, titles, found, strict=True)):
-        ax = figure.add_subplot(grid[2 * i : 2 * i + 2, 0])
-        show_micrograph(ax, image, scale, title)
-        ax = figure.add_subplot(grid[2 * i : 2 * i + 2, 1])
+        y = 0.5 + row_in * i
+        show_micrograph(axes_at(left_in, y, *picture_in), image, scale, title)
+        ax = axes_at(2 * left_in + picture_in[0], y, *picture_in)
         show_micrograph(ax, image, scale, f"for {e.answer}\nagainst {e.runner_up}")
         overlay = ax.imshow(e.evidence, cmap=colours, vmin=-1, vmax=1, alpha=0.55, interpolation="bilinear")
         for k, pair in enumerate(e.pairs):
             row = training_rows.iloc[pair["training_image"]]
             source = training_images[pair["training_image"]]
-            top, bottom = (figure.add_subplot(grid[2 * i + j, 2 + k]) for j in (0, 1))
+            x = 2 * picture_in[0] + 0.25 + k * pair_in
+            top, bottom = (axes_at(x, at, crop_in, crop_in) for at in (y, y + picture_in[1] - crop_in))
             show_micrograph(top, *crop(image, pair["place"], scale), "its crops" if k == n_pairs // 2 else "", small=True)
             training_crop = crop(source, pair["training_place"], row["pixels_per_um"])
             show_micrograph(bottom, *training_crop, _wrapped(row["label"], 14), small=True)
-    bar = figure.colorbar(overlay, ax=figure.axes, location="bottom", aspect=70, pad=0.02, shrink=0.45)
+    bar = figure.colorbar(overlay, cax=axes_at(1.7, height_in - 0.42, 3.5, 0.08), orientation="horizontal")
     bar.set_label("probability of the answer minus that of the runner-up", fontsize=6.5)
     bar.ax.tick_params(labelsize=6)
     stamp(figure, simulated, "simulated micrographs")

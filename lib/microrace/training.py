@@ -996,7 +996,7 @@ class Explanation:
     Attributes
     ----------
     answer, runner_up : str
-        The two most probable classes.
+        The two classes that the machine finds most probable for the whole image.
     evidence : array (H, W)
         Of each place, the probability of the answer minus that of the runner-up, averaged over the crops that cover
         it, at all fields of view, and mixed over networks and forest as the answer is: from -1 to 1.
@@ -1017,8 +1017,8 @@ def explain(
 ) -> Explanation:
     """Explain an answer by where in the image it came from and by the training crops it rests on.
 
-    The machine's answer is a mean over crops, so the map is no approximation of it: it shows, crop by crop, what was
-    averaged, on a grid of four places to a crop's length along each side, at most 24.
+    The machine's answer is a mean over crops. The map shows, crop by crop, what is averaged, on a denser grid than the
+    answer's: four places to a crop's length along each side, at most 24.
 
     Parameters
     ----------
@@ -1062,7 +1062,8 @@ def explain(
     if machine.forest is not None:
         by_forest = machine.forest.crop_scores(textures_of(crops, log2_scale, config))
         probability, _ = mixed((probability, None), by_forest, config)
-    answer, runner_up = np.argsort(probability.mean(axis=0))[::-1][:2]
+    # As the machine answers, from fewer crops: where two classes are close, the many of the map may lean the other way.
+    answer, runner_up = np.argsort(machine.judge(ImageCrops([image], [pixels_per_um], config))[0][0])[::-1][:2]
     total, weight = np.zeros(image.shape), np.zeros(image.shape)
     for (x, y, side), p in zip(places, probability, strict=True):
         left, top = max(0, round(x + 0.5 - side / 2)), max(0, round(y + 0.5 - side / 2))
