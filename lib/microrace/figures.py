@@ -459,7 +459,7 @@ def ablations(levels: pd.DataFrame, *, simulated: bool) -> Figure:
     ax.set_yticks(ticks, names)
     ax.set_ylim(y - 0.4, -0.7)
     ax.set_xlim(0, 1)
-    ax.set_xlabel("held-out accuracy (95 % interval over specimens)")
+    ax.set_xlabel("held-out accuracy\n(95 % interval over specimens)")
     stamp(figure, simulated, "simulated")
     return figure
 

@@ -94,7 +94,7 @@ def grid(name: str, reference: TrainingConfig | None = None) -> list[Setting]:
         vary("training images", "max_train_images", (10, 20, 40, 60, 80) if name == "full" else (10, 40),
              lambda n: str(n) if n else "all")  # fmt: skip
         vary("scale handling", "scale_handling", training.SCALE_HANDLING)
-        vary("augmentation", "pipeline", ("full", "none", "geometric", "photometric"))
+        vary("augmentation", "pipeline", ("full", "none", "geometric", "photometric") if name == "full" else ("none",))
         vary("start", "weights", ("procedural", ""), lambda w: w or "random")
         vary("judges", "forest_share", (0.0, 1.0), {0.0: "networks", 0.5: "both", 1.0: "forest"}.get)
     if name == "full":

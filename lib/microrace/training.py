@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -305,10 +306,19 @@ class ImageCrops:
         return textures_of(self.crops, self.log2_pixels_per_um, self.config)
 
 
+# A sweep's runs mostly judge by the very same crops; those of the last few, by a hash of their grey values.
+_coefficients: dict[bytes, np.ndarray] = {}
+
+
 def textures_of(crops, log2_pixels_per_um, config: TrainingConfig) -> np.ndarray:
     """What the forest sees of crops (n, h, w): scattering coefficients and, when told, log2 scale; (n, d) of float32."""
+    key = hashlib.sha256(np.ascontiguousarray(crops).tobytes()).digest()
+    if key not in _coefficients:
+        while len(_coefficients) >= 64:
+            _coefficients.pop(next(iter(_coefficients)))
+        _coefficients[key] = scattering.coefficients(crops)
     told = [np.asarray(log2_pixels_per_um, dtype=np.float32)] if config.told_scale else []
-    return np.column_stack([scattering.coefficients(crops), *told])
+    return np.column_stack([_coefficients[key], *told])
 
 
 def augmented_textures(images, pixels_per_um, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -1018,7 +1028,7 @@ def explain(
     """Explain an answer by where in the image it came from and by the training crops it rests on.
 
     The machine's answer is a mean over crops. The map shows, crop by crop, what is averaged, on a denser grid than the
-    answer's: four places to a crop's length along each side, at most 24.
+    answer's: four places to a crop's length along each side, at most 12.
 
     Parameters
     ----------
@@ -1037,7 +1047,7 @@ def explain(
     height, width = image.shape
     places = []
     for side in np.unique(config.places(image.shape, pixels_per_um)[:, 2]):
-        steps = [min(24, max(1, round(4 * (length - side) / side) + 1)) for length in (width, height)]
+        steps = [min(12, max(1, round(4 * (length - side) / side) + 1)) for length in (width, height)]
         x, y = (np.linspace(side / 2, length - side / 2, n) for length, n in zip((width, height), steps, strict=True))
         places += [(cx - 0.5, cy - 0.5, side) for cy in y for cx in x]
     places = np.array(places)
