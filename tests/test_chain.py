@@ -76,6 +76,9 @@ def test_the_record_names_versions_seed_data_and_commit(finished):
 
 def test_a_second_run_does_nothing_and_says_so(finished, tiny_manifest, capsys):
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file() and p.suffix in {".csv", ".pt", ".png"}}
+    # Finished runs of a sweep stay when the notebook runs again, as with a larger grid.
+    outputs = json.loads((finished / "run.json").read_text())["notebooks"]["04-what-matters"]["outputs"]
+    assert list((finished / "sweep").glob("*.json")) and not [name for name in outputs if name.startswith("sweep/")]
     assert run(finished.parent, "tiny", tiny_manifest) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert "report" in capsys.readouterr().out

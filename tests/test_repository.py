@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -80,6 +81,22 @@ def test_make_help_lists_every_target():
 def test_ruff_is_clean():
     found = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=paths.ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
+
+
+def test_the_readme_quotes_the_published_numbers():
+    """On real micrographs: each row of the README's table, from the files of the run that it names."""
+    text, folder = (paths.ROOT / "README.md").read_text(), paths.FIGURES / "uhcs"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    judges = pd.read_csv(folder / "judges.csv").set_index("level")
+
+    def cells(found):
+        return " | ".join(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found)
+
+    names = ("accuracy", "balanced_accuracy")
+    for quoted in (metrics, metrics["scale_alone"]):
+        assert cells([quoted[n][k] for k in ("value", "low", "high")] for n in names) in text
+    for level in ("both", "networks", "forest"):
+        assert cells(judges.loc[level, [n, f"{n}_low", f"{n}_high"]] for n in names) in text
 
 
 def test_the_readme_links_to_what_exists():

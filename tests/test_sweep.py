@@ -67,6 +67,10 @@ def test_finished_runs_are_not_run_again(tiny_manifest, tmp_path, monkeypatch):
     # The number of processes is no part of what was run.
     again = sweep.run_sweep(tiny_manifest, settings, dataclasses.replace(SMALL, workers=1), [0], tmp_path)
     assert again == first
+    # But of other code it is another run.
+    monkeypatch.setattr(sweep, "code_hash", lambda: "other")
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path)
     files = [{row["file"] for row in r["held_out"]} for r in first]
     assert files[0] == files[1], "paired runs must answer the same images"
 

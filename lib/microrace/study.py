@@ -65,12 +65,13 @@ PACKAGES = (
     "statsmodels tifffile torch matplotlib pillow papermill"
 ).split()
 
-# Figures that show micrographs, and tables without a figure that belong to what is published.
+# Figures that show micrographs, and what without a figure belongs to what is published.
 SHOW_MICROGRAPHS = ("examples", "augmentation", "explanations", "hardest", "explore")
-CLOSING_TABLES = ("coverage.csv", "none-of-these.csv", "quiz-of-methods.csv")
+CLOSING_TABLES = ("metrics.json", "coverage.csv", "none-of-these.csv", "quiz-of-methods.csv")
 
-# In a run's folder but not written by a notebook; checkpoints may be deleted at any time.
-NOT_OUTPUTS = re.compile(r"^(notebooks/|run\.json$|report\.html$|quiz\.html$)|(^|/)\.|checkpoint")
+# In a run's folder but not what a notebook hands over; checkpoints may be deleted at any time. A sweep's finished runs
+# know by themselves what they are of: a larger grid, another seed or an interrupted sweep goes on from them.
+NOT_OUTPUTS = re.compile(r"^(notebooks/|sweep/|run\.json$|report\.html$|quiz\.html$)|(^|/)\.|checkpoint")
 
 
 class StudyError(Exception):
@@ -412,8 +413,9 @@ def execute(source: Path, executed: Path, parameters: dict) -> None:
             stderr_file=Progress(sys.stderr),
             start_timeout=120,
             cwd=str(executed.parents[1]),
-            # The kernel only listens on this computer; its remark about that at every start would bury the progress.
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            # The kernel remarks at every start that it listens, and at every end that it was told to stop; what cells raise
+            # comes back through papermill.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except papermill.PapermillExecutionError as error:
         os.replace(running, failed)

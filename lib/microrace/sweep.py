@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from sklearn.svm import SVC
 from tqdm.auto import tqdm
 
 from microrace import micrographs, training
-from microrace.models import HEADS, POOLING
+from microrace.models import HEADS, POOLING, PROCEDURAL_WEIGHTS
 from microrace.scale import warp_crop
 from microrace.training import TrainingConfig
 
@@ -91,7 +92,7 @@ def grid(name: str, reference: TrainingConfig | None = None) -> list[Setting]:
         settings.extend(Setting(factor, label(value), {name: value}) for value in values if value != own)
 
     if name in ("small", "full"):
-        vary("training images", "max_train_images", (10, 20, 40, 60, 80) if name == "full" else (10, 40),
+        vary("training images", "max_train_images", (10, 20, 40, 60, 80) if name == "full" else (20,),
              lambda n: str(n) if n else "all")  # fmt: skip
         vary("scale handling", "scale_handling", training.SCALE_HANDLING)
         vary("augmentation", "pipeline", ("full", "none", "geometric", "photometric") if name == "full" else ("none",))
@@ -231,6 +232,15 @@ def _network(manifest: pd.DataFrame, config: TrainingConfig, open_quiz: bool, ru
     return result.held_out[["file", "label", "split_group", "answer"]], quiz
 
 
+@cache
+def code_hash() -> str:
+    """A hash of the modules and starting weights that decide what a run gives."""
+    package = Path(__file__).parent
+    names = ("augment", "micrographs", "models", "scale", "scattering", "sweep", "training")
+    files = [*(package / f"{name}.py" for name in names), PROCEDURAL_WEIGHTS]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 def run_one(
     manifest_path: str, setting: Setting, reference: TrainingConfig, seed: int, cache: str, open_quiz: bool = False
 ) -> dict:
@@ -247,9 +257,9 @@ def run_one(
     manifest = micrographs.read_manifest(manifest_path)
     config = dataclasses.replace(reference, seed=seed, **setting.changes)
     # The level's name is not part of the key: one reference run serves every factor. Nor is the number of processes, so
-    # that a sweep begun on one core goes on with JOBS=2.
+    # that a sweep begun on one core goes on with JOBS=2. The code is: a run of other code is another run.
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "workers"}
-    identity = json.dumps([setting.method, settings, manifest.attrs["sha256"], open_quiz])
+    identity = json.dumps([setting.method, settings, manifest.attrs["sha256"], open_quiz, code_hash()])
     path = Path(cache) / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
     if path.is_file():
         records = json.loads(path.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import json
 import math
@@ -219,6 +220,13 @@ def _autocast(device: torch.device):
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type in ("cpu", "cuda"))
 
 
+def _loader(dataset: Dataset, batch_size: int, workers: int) -> DataLoader:
+    # Python may put off freeing an earlier loader until it is inside a process of this one, whose own it is not, which
+    # then complains at length; so what is left over is freed first.
+    gc.collect()
+    return DataLoader(dataset, batch_size, num_workers=workers)
+
+
 class TrainingCrops(Dataset):
     """Augmented crops of one epoch; item i depends on (seed, epoch, i) alone, whatever process makes it."""
 
@@ -326,7 +334,7 @@ def augmented_textures(images, pixels_per_um, config: TrainingConfig) -> tuple[n
     index = np.repeat(np.arange(len(images)), config.forest_crops)
     # An epoch number that no network's training reaches: crops of their own.
     dataset = TrainingCrops(images, pixels_per_um, index, config, epoch=1_000_000)
-    loader = DataLoader(dataset, 128, num_workers=config.workers)
+    loader = _loader(dataset, 128, config.workers)
     parts = [
         textures_of(crops[:, 0].numpy(), log2_scale.numpy(), config)
         for crops, log2_scale, _ in tqdm(loader, desc="textures", unit="batch", mininterval=1.0)
@@ -480,9 +488,7 @@ def fit_network(
         rng = np.random.default_rng([config.seed, epoch])
         labels, groups = manifest["label"].iloc[train_index], manifest["split_group"].iloc[train_index]
         drawn = np.asarray(train_index)[draw_images(labels, groups, steps_per_epoch * config.batch_size, rng)]
-        loader = DataLoader(
-            TrainingCrops(images, scales, drawn, config, epoch), config.batch_size, num_workers=config.workers
-        )
+        loader = _loader(TrainingCrops(images, scales, drawn, config, epoch), config.batch_size, config.workers)
         net.train()
         losses_, active, spread = [], [], []
         for crops, log2_scale, image in loader:
