@@ -590,8 +590,8 @@ class Machine:
     """The trained decision maker: networks trained on all training images, whose crops they know, and the threshold.
 
     The networks differ in their seed; their scores are averaged, and mixed with those of the scattering forest, if there
-    is one. The threshold for "none of these" and the
-    validation accuracy come from other networks, each of which had not seen the images that it judged.
+    is one. The threshold for "none of these" and the validation accuracy come from other networks and forests, each of
+    which had not seen the images that it judged.
     """
 
     def __init__(
@@ -601,7 +601,7 @@ class Machine:
         self.threshold = threshold
 
     def judge(self, images: ImageCrops) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n_images, n_classes) and distances (n_images,), averaged over the networks."""
+        """Probabilities (n_images, n_classes) and distances (n_images,), over the networks and the forest as `mixed`."""
         device = resolve_device(self.config.device)
         results = []
         for net, classifier in self.members:
