@@ -37,7 +37,7 @@ ifneq ($(strip $(DATASET)),)
 	@$(RUN) --study $(STUDY) --dataset $(DATASET)
 else ifneq ($(strip $(STUDY)),)
 ifneq ($(filter quiz1 quiz2,$(STUDY)),)
-	@$(PYTHON) -m microrace.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
+	@$(PYTHON) -m microrace.images.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
 	@$(RUN) --study $(STUDY) --dataset data/rendered/$(STUDY)/manifest.csv
 else
 	@$(RUN) --study $(STUDY)
@@ -52,7 +52,7 @@ test: env  ## run the tests, the whole chain of notebooks with small parameters 
 	@$(PYTHON) -m pytest $(ARGS)
 
 lab: env  ## open the notebooks in JupyterLab
-	@$(PYTHON) -m microrace.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
+	@$(PYTHON) -m microrace.images.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
 	@$(PYTHON) -m jupyterlab --notebook-dir notebooks
 
 sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), on JOBS= cores or SCHEDULER=
@@ -64,9 +64,9 @@ QUIZ_STUDY = $(or $(STUDY),quiz$(QUIZ))
 quiz: env  ## write the quiz page of QUIZ=1 or 2, of STUDY=, or of DATASET=
 	@mkdir -p runs/$(QUIZ_STUDY)
 ifeq ($(strip $(DATASET)),)
-	@$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),$(PYTHON) -m microrace.render --quiz $(patsubst quiz%,%,$(QUIZ_STUDY)) --out data/rendered/$(QUIZ_STUDY) --seed $(SEED),:)
+	@$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),$(PYTHON) -m microrace.images.render --quiz $(patsubst quiz%,%,$(QUIZ_STUDY)) --out data/rendered/$(QUIZ_STUDY) --seed $(SEED),:)
 endif
-	@$(PYTHON) -m microrace.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
+	@$(PYTHON) -m microrace.people.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
 	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY)) \
 	  $(if $(DATASET),--manifest $(DATASET),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
 
@@ -74,7 +74,7 @@ verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every fil
 	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)
 
 bench: env  ## time the parts: a warp, each pipeline, a training step, an image judged
-	@$(PYTHON) -m microrace.training
+	@$(PYTHON) -m microrace.machine.training
 
 figures: env  ## publish the figures of STUDY= (default quiz1) in figures/
 	@$(PYTHON) -m microrace.study publish --study $(or $(STUDY),quiz1)

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace import figures, micrographs
+from microrace import figures
+from microrace.images import manifests
 
 READERS = pd.DataFrame(
     {
@@ -52,7 +53,7 @@ def test_a_figure_has_the_same_bytes_twice_and_its_numbers_beside_it(tmp_path):
 
 @pytest.mark.parametrize("simulated", [True, False])
 def test_what_is_simulated_says_so(simulated, tiny_manifest):
-    manifest = micrographs.read_manifest(tiny_manifest)
+    manifest = manifests.read_manifest(tiny_manifest)
     made = [
         figures.human_versus_machine(READERS, simulated=simulated),
         figures.examples(manifest, simulated=simulated),

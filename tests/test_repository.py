@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from microrace import paths, study
+from microrace.study import runner as study
+from microrace import paths
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 

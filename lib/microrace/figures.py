@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from microrace import micrographs
+from microrace.images import manifests
 
 ONE_COLUMN_IN, TWO_COLUMNS_IN = 3.35, 6.9
 
@@ -174,7 +174,7 @@ def _wrapped(name: str, width: int = 16) -> str:
 
 def examples(manifest: pd.DataFrame, *, simulated: bool) -> Figure:
     """One training image a class, each with its scale bar."""
-    names = micrographs.classes(manifest)
+    names = manifests.classes(manifest)
     rows = -(-len(names) // 5)
     columns = -(-len(names) // rows)
     lines = max(_wrapped(name).count("\n") for name in names) + 2
@@ -187,7 +187,7 @@ def examples(manifest: pd.DataFrame, *, simulated: bool) -> Figure:
         of_class = train[train["label"] == name].sort_values("pixels_per_um")
         row = of_class.iloc[len(of_class) // 2]
         title = f"{_wrapped(name)}\n{row['modality'].upper() or 'micrograph'}, {row['pixels_per_um']:.3g} px/µm"
-        show_micrograph(ax, micrographs.read_image(row["path"]), row["pixels_per_um"], title)
+        show_micrograph(ax, manifests.read_image(row["path"]), row["pixels_per_um"], title)
     stamp(figure, simulated, "simulated micrographs")
     return figure
 
@@ -304,11 +304,11 @@ def human_versus_machine(readers: pd.DataFrame, *, simulated: bool) -> Figure:
 
 def confusion_matrices(confusion: pd.DataFrame, classes: list[str], *, simulated: bool) -> Figure:
     """Answers by right answer, for the machine and the panel side by side; each row adds up to 1."""
-    right = [*classes, micrographs.NONE_OF_THESE]
+    right = [*classes, manifests.NONE_OF_THESE]
     right = [c for c in right if c in set(confusion["truth"])]
-    given = [*classes, micrographs.NONE_OF_THESE]
-    if micrographs.NO_ANSWER in set(confusion["answer"]):
-        given.append(micrographs.NO_ANSWER)
+    given = [*classes, manifests.NONE_OF_THESE]
+    if manifests.NO_ANSWER in set(confusion["answer"]):
+        given.append(manifests.NO_ANSWER)
     who = [w for w in ("machine", "panel") if w in set(confusion["who"])]
     longest = max(len(line) for name in given for line in _wrapped(name).split("\n"))
     height = 0.75 + 0.065 * longest + 0.34 * len(right)
@@ -399,9 +399,9 @@ def embedding(table: pd.DataFrame, *, simulated: bool) -> Figure:
     else:
         flat = PCA(2).fit_transform(points)
     figure, ax = plt.subplots(figsize=(ONE_COLUMN_IN, 3.4))
-    names = sorted(set(table["label"]), key=lambda n: (n == micrographs.NONE_OF_THESE, n))
+    names = sorted(set(table["label"]), key=lambda n: (n == manifests.NONE_OF_THESE, n))
     for i, name in enumerate(names):
-        colour = "#000000" if name == micrographs.NONE_OF_THESE else CLASS_COLOURS[i % len(CLASS_COLOURS)]
+        colour = "#000000" if name == manifests.NONE_OF_THESE else CLASS_COLOURS[i % len(CLASS_COLOURS)]
         marker = CLASS_MARKERS[i % len(CLASS_MARKERS)]
         of_class = (table["label"] == name).to_numpy()
         quiz = of_class & (table["split"] == "quiz").to_numpy()
@@ -429,7 +429,7 @@ def hardest_images(items: pd.DataFrame, manifest: pd.DataFrame, n: int = 8, *, s
         ax.remove()
     for ax, item in zip(axes.ravel(), shown.itertuples(), strict=False):
         row = by_file.loc[item.image]
-        show_micrograph(ax, micrographs.read_image(row["path"]), row["pixels_per_um"], item.truth)
+        show_micrograph(ax, manifests.read_image(row["path"]), row["pixels_per_um"], item.truth)
         mark = "right" if item.machine_correct else "wrong"
         ax.set_xlabel(
             f"machine {mark}: {_wrapped(item.machine_answer)}\nreaders right: {item.n_readers_correct} of {item.n_readers}",

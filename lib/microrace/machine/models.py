@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import nn
 
-from microrace.micrographs import NONE_OF_THESE
+from microrace.images.manifests import NONE_OF_THESE
 
 
 def _import_torchvision():

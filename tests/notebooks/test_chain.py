@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 
 from conftest import make_tiny_manifest
-from microrace import micrographs, panel, paths, study
+from microrace.study import runner as study
+from microrace import paths
+from microrace.images import manifests
+from microrace.people import panel
 
 SMALL = [
     *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "n_members=1", "crops_per_field=2"),
@@ -55,7 +58,7 @@ def test_the_numbers_agree_with_each_other(finished):
     assert readers.loc["machine", "accuracy"] == pytest.approx(metrics["accuracy"]["value"])
     assert (readers["kind"] == "simulated human").sum() == 4
     scores = pd.read_csv(finished / "scores.csv", keep_default_na=False)
-    truth = micrographs.truth(micrographs.read_manifest(finished / "manifest.csv"))
+    truth = manifests.truth(manifests.read_manifest(finished / "manifest.csv"))
     assert (scores["answer"].to_numpy() == truth.reindex(scores["image"]).to_numpy()).mean() == pytest.approx(
         metrics["accuracy"]["value"]
     )
@@ -85,7 +88,7 @@ def test_a_second_run_does_nothing_and_says_so(finished, tiny_manifest, capsys):
 
 
 def test_a_finished_run_answers_new_images(finished, tiny_manifest, tmp_path):
-    manifest = micrographs.read_manifest(tiny_manifest)
+    manifest = manifests.read_manifest(tiny_manifest)
     new = pd.DataFrame({"file": manifest["path"], "pixels_per_um": manifest["pixels_per_um"]}).head(5)
     new.to_csv(tmp_path / "new.csv", index=False)
     out = tmp_path / "answers.csv"
@@ -95,7 +98,7 @@ def test_a_finished_run_answers_new_images(finished, tiny_manifest, tmp_path):
 
 
 def test_a_panel_of_ones_own_flows_through(finished, tiny_manifest, tmp_path):
-    manifest = micrographs.read_manifest(tiny_manifest)
+    manifest = manifests.read_manifest(tiny_manifest)
     sheet = panel.simulate(manifest, n_readers=2, seed=5).assign(kind="human")
     sheet["decision_maker"] = sheet["decision_maker"].str.replace("simulated", "reader")
     # As the quiz page writes them: images by their content, one sheet a reader.

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from microrace import micrographs, training
-from microrace.models import NONE_RULES
-from microrace.training import MetricLoss, TrainingConfig
+from microrace.images import manifests
+from microrace.machine import training
+from microrace.machine.models import NONE_RULES
+from microrace.machine.training import MetricLoss, TrainingConfig
 
 SMALL = TrainingConfig(
     weights="", epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, n_folds=2, n_members=1, validate_every=1, workers=0,
@@ -70,7 +71,7 @@ def test_bad_settings_are_refused(change):
 
 @pytest.fixture(scope="module")
 def trained(tiny_manifest):
-    manifest = micrographs.read_manifest(tiny_manifest)
+    manifest = manifests.read_manifest(tiny_manifest)
     return manifest, training.train(manifest, SMALL)
 
 
@@ -78,7 +79,7 @@ def test_held_out_answers_cover_the_training_images_once(trained):
     manifest, result = trained
     train = manifest[manifest["split"] == "train"]
     assert sorted(result.held_out["file"]) == sorted(train["file"])
-    assert set(result.held_out["answer"]) <= set(micrographs.classes(manifest))
+    assert set(result.held_out["answer"]) <= set(manifests.classes(manifest))
     assert len(result.history) == SMALL.epochs * (SMALL.n_folds + SMALL.n_members)
     folds = result.history["network"].str.startswith("fold")
     result = dataclasses.replace(result, history=result.history[folds])
@@ -125,9 +126,9 @@ def test_a_saved_machine_answers_as_before_and_predict_needs_no_labels(trained, 
     new.to_csv(tmp_path / "new.csv", index=False)
     written = training.predict(tmp_path, tmp_path / "new.csv", tmp_path / "out" / "answers.csv", device="cpu")
     on_disk = pd.read_csv(tmp_path / "out" / "answers.csv", keep_default_na=False)
-    assert list(on_disk.columns) == ["image", "answer", "score", *micrographs.classes(manifest)]
+    assert list(on_disk.columns) == ["image", "answer", "score", *manifests.classes(manifest)]
     assert on_disk["answer"].tolist() == before["answer"].tolist() == written["answer"].tolist()
-    np.testing.assert_allclose(on_disk[micrographs.classes(manifest)].sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(on_disk[manifests.classes(manifest)].sum(axis=1), 1.0, rtol=1e-5)
 
 
 def test_networks_and_forest_are_mixed_by_the_share(trained):
@@ -171,7 +172,7 @@ def test_predict_without_a_trained_run_says_so(tmp_path):
 def test_evaluate_reports_the_quiz_beside_its_controls(trained):
     manifest, result = trained
     metrics, scores = training.evaluate(manifest, result)
-    truth = micrographs.truth(manifest).reindex(scores["image"]).to_numpy()
+    truth = manifests.truth(manifest).reindex(scores["image"]).to_numpy()
     assert metrics["accuracy"]["value"] == pytest.approx((scores["answer"].to_numpy() == truth).mean())
     assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
     assert metrics["scale_alone"] is not None and metrics["scale_probe_r2"] <= 1
@@ -218,9 +219,9 @@ def test_the_images_worth_explaining_are_the_sure_and_the_wrong():
 
 
 def test_a_class_left_out_is_told_from_the_known_ones(tiny_manifest):
-    manifest = micrographs.read_manifest(tiny_manifest)
+    manifest = manifests.read_manifest(tiny_manifest)
     table = training.left_out_classes(manifest, SMALL)
-    assert set(table["left_out"]) == set(micrographs.classes(manifest)) and len(table) == 3 * len(NONE_RULES)
+    assert set(table["left_out"]) == set(manifests.classes(manifest)) and len(table) == 3 * len(NONE_RULES)
     assert table["auroc"].between(0, 1).all() and (table["n_unknown"] > 0).all()
     two = manifest[manifest["label"] != "waves"]
     assert training.left_out_classes(two, SMALL).empty
@@ -251,7 +252,7 @@ def test_scale_alone_reads_a_confounded_scale():
 
 
 def test_thinned_folds_keep_every_class_and_leave_validation_alone(tiny_manifest):
-    manifest = micrographs.read_manifest(tiny_manifest)
+    manifest = manifests.read_manifest(tiny_manifest)
     rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
     n_classes = rows["label"].nunique()
     whole = training.folds_of(rows, SMALL)
@@ -264,7 +265,7 @@ def test_thinned_folds_keep_every_class_and_leave_validation_alone(tiny_manifest
 
 
 def test_real_micrographs_train_and_answer(shared_manifest):
-    manifest = micrographs.read_manifest(shared_manifest)
+    manifest = manifests.read_manifest(shared_manifest)
     result = training.train(manifest, dataclasses.replace(SMALL, crops_per_epoch=64, crops_per_field=1))
     metrics, scores = training.evaluate(manifest, result)
     assert len(scores) == 36 and metrics["n_train"] == 134

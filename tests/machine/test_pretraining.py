@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from microrace import models, pretraining
+from microrace.machine import models, pretraining
 
 
 def test_textures_are_seeded_and_say_what_they_hold():
@@ -54,7 +54,7 @@ def test_a_short_pretraining_learns_and_its_weights_load(tmp_path):
 
 def test_the_shipped_weights_have_their_card_and_fit():
     card = json.loads(models.PROCEDURAL_WEIGHTS.with_suffix(".json").read_text())
-    assert "no micrograph" in card["what"] and card["command"].startswith("python -m microrace.pretraining")
+    assert "no micrograph" in card["what"] and card["command"].startswith("python -m microrace.machine.pretraining")
     shipped = models.build_backbone("residual", "procedural").state_dict()
     torch.manual_seed(0)
     fresh = models.build_backbone("residual").state_dict()

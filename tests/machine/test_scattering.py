@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microrace import scattering
+from microrace.machine import scattering
 
 SIZE = 128
 OCTAVES = scattering.n_octaves(SIZE)

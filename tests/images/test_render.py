@@ -11,7 +11,7 @@ from scipy.stats import binom
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from microrace import micrographs, render
+from microrace.images import manifests, render
 
 
 def field(pixels_per_um, seed=0, **size):
@@ -274,7 +274,7 @@ def small_quiz(tmp_path_factory):
 
 
 def test_the_manifest_is_valid_and_matches_the_images(small_quiz):
-    table = micrographs.read_manifest(small_quiz)
+    table = manifests.read_manifest(small_quiz)
     assert len(table) == 2 * (5 + 5 + 3)
     assert table.attrs["simulated"]
     raw = pd.read_csv(small_quiz)
@@ -285,8 +285,8 @@ def test_the_manifest_is_valid_and_matches_the_images(small_quiz):
         assert image.shape == (render.HEIGHT_PX, render.WIDTH_PX) and image.dtype == np.uint8
         chunks = [data[i : i + 4] for i in range(len(data)) if data[i : i + 4] in (b"tEXt", b"tIME", b"eXIf", b"iTXt")]
         assert image.std() > 10 and not chunks
-    truth = micrographs.truth(table)
-    assert (truth == micrographs.NONE_OF_THESE).sum() == 6
+    truth = manifests.truth(table)
+    assert (truth == manifests.NONE_OF_THESE).sum() == 6
 
 
 def test_the_same_bytes_whatever_the_number_of_processes(small_quiz, tmp_path):

@@ -6,7 +6,7 @@ noise, of random size, spacing, contrast and mixture. It learns to tell which el
 and to recognise two views of one texture across position, rotation, scale, contrast and noise. No recipe of the
 rendered quizzes is among the mixtures, and no micrograph is read.
 
-``python -m microrace.pretraining --out lib/microrace/pretrained/residual.pt`` makes the weights that are shipped.
+``python -m microrace.machine.pretraining --out lib/microrace/pretrained/residual.pt`` makes the weights that are shipped.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from microrace import augment
-from microrace.models import EmbeddingNet
+from microrace.machine import augment
+from microrace.machine.models import EmbeddingNet
 
 CANVAS_PX = 448
 # What the backbone learns to name: is the element there, and how large is it (log2 of pixels in the crop)?
@@ -373,7 +373,7 @@ def main() -> None:
     torch.save({k: v.detach().cpu().contiguous() for k, v in backbone.state_dict().items()}, args.out)
     card = {
         "what": "backbone weights pretrained on procedural textures; no micrograph was used",
-        "command": "python -m microrace.pretraining "
+        "command": "python -m microrace.machine.pretraining "
         + " ".join(f"--{k.replace('_', '-')} {v}" for k, v in vars(args).items()),
         "elements": ELEMENTS,
         "sizes": SIZES,

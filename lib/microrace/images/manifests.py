@@ -19,7 +19,7 @@ import tifffile
 from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
-from microrace.scale import PRINT_DPI, ScaleError, check_plausible, read_scale
+from microrace.images.scale import PRINT_DPI, ScaleError, check_plausible, read_scale
 
 NONE_OF_THESE = "none of these"
 NO_ANSWER = "no answer"

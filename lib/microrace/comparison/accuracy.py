@@ -10,7 +10,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from microrace.micrographs import NO_ANSWER
+from microrace.images.manifests import NO_ANSWER
 
 VOTE, MEAN = "majority vote", "panel mean"
 # Of non-inferiority, in accuracy: this study's choice, about two images of quiz 1.

@@ -23,9 +23,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from microrace import augment, micrographs, scattering
-from microrace.micrographs import NONE_OF_THESE
-from microrace.models import (
+from microrace.images import manifests
+from microrace.machine import augment, scattering
+from microrace.images.manifests import NONE_OF_THESE
+from microrace.machine.models import (
     HEADS,
     NONE_RULES,
     POOLING,
@@ -710,7 +711,7 @@ def folds_of(training: pd.DataFrame, config: TrainingConfig) -> list[tuple[np.nd
         When fewer images than classes are asked for.
     """
     folds = []
-    for f, (train_index, valid_index) in enumerate(micrographs.group_folds(training, config.n_folds, config.seed)):
+    for f, (train_index, valid_index) in enumerate(manifests.group_folds(training, config.n_folds, config.seed)):
         train_index, valid_index = np.sort(train_index), np.sort(valid_index)
         folds.append((thinned(train_index, training["label"].to_numpy(), config, f), valid_index))
     return folds
@@ -738,7 +739,7 @@ def train(
     Parameters
     ----------
     manifest : DataFrame
-        As `micrographs.read_manifest` gives it; quiz rows are not looked at.
+        As `manifests.read_manifest` gives it; quiz rows are not looked at.
     config : TrainingConfig
     run_dir : Path, optional
         Where checkpoints go (``checkpoint-*.pt``).
@@ -751,9 +752,9 @@ def train(
     """
     device = resolve_device(config.device)
     training = manifest[manifest["split"] == "train"].reset_index(drop=True)
-    classes = micrographs.classes(manifest)
+    classes = manifests.classes(manifest)
     class_index = training["label"].map({c: i for i, c in enumerate(classes)}).to_numpy()
-    images = [micrographs.read_image(p) for p in training["path"]]
+    images = [manifests.read_image(p) for p in training["path"]]
     crops = ImageCrops(images, training["pixels_per_um"], config)
     histories, held_out, members = [], [], []
     make_forest = ForestMaker(images, training, crops) if config.uses_textures else None
@@ -896,7 +897,7 @@ def scale_probe(machine: Machine, train: ImageCrops, test: ImageCrops) -> float:
 
 def image_crops(rows: pd.DataFrame, config: TrainingConfig) -> ImageCrops:
     """Read the images of these manifest rows and cut the crops by which they are judged."""
-    return ImageCrops([micrographs.read_image(p) for p in rows["path"]], rows["pixels_per_um"], config)
+    return ImageCrops([manifests.read_image(p) for p in rows["path"]], rows["pixels_per_um"], config)
 
 
 def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.DataFrame | None]:
@@ -938,7 +939,7 @@ def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.D
         return metrics, None
     crops = image_crops(quiz, machine.config)
     scores = machine.scores(quiz["file"], crops)
-    truth = micrographs.truth(manifest).reindex(quiz["file"]).to_numpy()
+    truth = manifests.truth(manifest).reindex(quiz["file"]).to_numpy()
     metrics |= score_with_intervals(truth, scores["answer"], quiz["split_group"])
     control = scale_alone(train_rows, quiz)
     metrics["scale_alone"] = score_with_intervals(truth, control, quiz["split_group"])
@@ -973,9 +974,9 @@ def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataF
     """
     device = resolve_device(config.device)
     training = manifest[manifest["split"] == "train"].reset_index(drop=True)
-    classes = micrographs.classes(manifest)
+    classes = manifests.classes(manifest)
     crops = image_crops(training, config)
-    images = [micrographs.read_image(p) for p in training["path"]]
+    images = [manifests.read_image(p) for p in training["path"]]
     make_forest = ForestMaker(images, training, crops)
     rows = []
     for left_out in classes if len(classes) > 2 else ():
@@ -1132,7 +1133,7 @@ def embedding_table(machine: Machine, manifest: pd.DataFrame) -> pd.DataFrame:
     points = embed(machine.members[0][0].to(device), crops.crops, crops.log2_pixels_per_um, device)
     mean = np.stack([points[crops.image_index == i].mean(axis=0) for i in range(crops.n_images)])
     mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    truth = micrographs.truth(manifest)
+    truth = manifests.truth(manifest)
     label = [truth.get(f, own) for f, own in zip(manifest["file"], manifest["label"], strict=True)]
     frame = pd.DataFrame({"image": manifest["file"].to_numpy(), "split": manifest["split"].to_numpy(), "label": label})
     return pd.concat([frame, pd.DataFrame(mean, columns=[f"e{i}" for i in range(mean.shape[1])])], axis=1)
@@ -1157,7 +1158,7 @@ def predict(run_dir, manifest_path, out, device: str = "auto") -> pd.DataFrame:
         What was written.
     """
     machine = Machine.load(Path(run_dir) / "weights.pt", device)
-    manifest = micrographs.read_manifest(manifest_path, labels_required=False)
+    manifest = manifests.read_manifest(manifest_path, labels_required=False)
     scores = machine.scores(manifest["file"], image_crops(manifest, machine.config)).drop(columns="distance")
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)

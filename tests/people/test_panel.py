@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace import comparison, micrographs, panel
-from microrace.panel import SheetError
+from microrace.comparison import accuracy as comparison
+from microrace.images import manifests
+from microrace.people import panel
+from microrace.people.panel import SheetError
 
 
 @pytest.fixture(scope="module")
 def manifest(tiny_manifest):
-    return micrographs.read_manifest(tiny_manifest)
+    return manifests.read_manifest(tiny_manifest)
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_an_empty_folder_and_missing_columns_are_refused(manifest, sheet, tmp_pa
 
 
 def test_none_of_these_and_no_answer_are_answers(manifest, sheet, tmp_path):
-    write(tmp_path, anna=sheet.assign(answer=[micrographs.NONE_OF_THESE, micrographs.NO_ANSWER] * 4))
+    write(tmp_path, anna=sheet.assign(answer=[manifests.NONE_OF_THESE, manifests.NO_ANSWER] * 4))
     assert set(panel.read_sheets(tmp_path, manifest)["answer"]) == {"none of these", "no answer"}
 
 
@@ -90,7 +92,7 @@ def plain_quiz(n_images=160):
     manifest = pd.DataFrame({"file": files, "label": np.repeat(list("abcd"), n_images // 4), "split": "quiz",
                              "pixels_per_um": 5.0, "sha256": files})  # fmt: skip
     train = manifest.iloc[:: n_images // 4].assign(split="train", file=list("wxyz"))
-    alike = pd.DataFrame(0.0, index=files, columns=[*"abcd", micrographs.NONE_OF_THESE])
+    alike = pd.DataFrame(0.0, index=files, columns=[*"abcd", manifests.NONE_OF_THESE])
     return pd.concat([manifest, train], ignore_index=True), alike
 
 
@@ -98,7 +100,7 @@ def test_simulated_abilities_are_recovered_by_the_rasch_model():
     manifest, alike = plain_quiz()
     model = panel.PanelModel(lapse=0.0, scale_penalty=0.0)
     sheet = panel.simulate(manifest, n_readers=20, seed=1, model=model, similarity=alike)
-    fitted = comparison.rasch(sheet, micrographs.truth(manifest))
+    fitted = comparison.rasch(sheet, manifests.truth(manifest))
     ability = fitted[fitted["kind"] != "image"].sort_values("name")["logit"]
     truth = np.array(sheet.attrs["ability"]) - np.mean(sheet.attrs["difficulty"])
     assert np.corrcoef(ability, truth)[0, 1] > 0.9
@@ -109,7 +111,7 @@ def test_wrong_answers_fall_on_what_looks_alike():
     manifest, alike = plain_quiz()
     alike.loc[:, "b"] = 1.5  # everything looks like b
     sheet = panel.simulate(manifest, n_readers=20, similarity=alike, model=panel.PanelModel(lapse=0.0))
-    truth = micrographs.truth(manifest).reindex(sheet["image"]).to_numpy()
+    truth = manifests.truth(manifest).reindex(sheet["image"]).to_numpy()
     wrong = sheet[(sheet["answer"] != truth) & (truth != "b")]["answer"].value_counts(normalize=True)
     # Softmax over b and the three others that are wrong answers as well.
     expected = np.exp(1.5 * 1.5) / (np.exp(1.5 * 1.5) + 3)
@@ -120,8 +122,8 @@ def test_wrong_answers_fall_on_what_looks_alike():
 
 def test_images_look_like_their_own_class(manifest):
     alike = panel.visual_similarity(manifest)
-    truth = micrographs.truth(manifest)
-    known = truth[truth != micrographs.NONE_OF_THESE]
-    best = alike.drop(columns=micrographs.NONE_OF_THESE).loc[known.index].idxmax(axis=1)
+    truth = manifests.truth(manifest)
+    known = truth[truth != manifests.NONE_OF_THESE]
+    best = alike.drop(columns=manifests.NONE_OF_THESE).loc[known.index].idxmax(axis=1)
     assert (best == known).mean() > 0.8
     assert panel.looks(np.random.default_rng(0).random((70, 90))).shape == (10,)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import beta, binomtest, norm
 
-from microrace import comparison
-from microrace.micrographs import NO_ANSWER
+from microrace.comparison import accuracy as comparison
+from microrace.images.manifests import NO_ANSWER
 
 TRUTH = pd.Series(list("aabbcc"), index=[f"{i}.png" for i in range(6)], name="truth")
 

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from microrace import micrographs, panel
-from microrace.micrographs import NO_ANSWER, NONE_OF_THESE, SIMULATED
+from microrace.images import manifests
+from microrace.people import panel
+from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE, SIMULATED
 
 LONGEST_SIDE_PX = 2048  # larger quiz images are reduced to this; the page says so beside them
 REFERENCE_SIDE_PX = 480
@@ -56,7 +57,7 @@ def embedded(row, longest_side_px: int, quality: int) -> dict:
         src (data URI), width, height (px, as embedded), pixels_per_um (of the file), field_um (width, height),
         simulated, reduced_from (px of the file, or None).
     """
-    image = micrographs.read_image(row.path)
+    image = manifests.read_image(row.path)
     height, width = image.shape
     pixels = np.round(image * 255).astype(np.uint8)
     factor = min(1.0, longest_side_px / max(height, width))
@@ -106,7 +107,7 @@ def comparison_rows(run: Path, manifest: pd.DataFrame) -> list[dict]:
     QuizError
         If the files belong to another quiz.
     """
-    truth = micrographs.truth(manifest)
+    truth = manifests.truth(manifest)
     readers_csv, answers_csv = run / "readers.csv", run / "answers.csv"
     if readers_csv.is_file():
         readers = pd.read_csv(readers_csv, keep_default_na=False, na_values={"accuracy_low": "", "accuracy_high": ""})
@@ -137,7 +138,7 @@ def comparison_rows(run: Path, manifest: pd.DataFrame) -> list[dict]:
         return rows
     if answers_csv.is_file():
         sheet = pd.read_csv(answers_csv, dtype=str, keep_default_na=False)
-        quiz = micrographs.quiz_id(manifest)
+        quiz = manifests.quiz_id(manifest)
         if set(sheet["quiz"]) != {quiz} or set(sheet["image"]) != set(truth.index):
             raise QuizError(f"{answers_csv} answers another quiz than {quiz}; run notebook 02 again")
         right = sheet["answer"].to_numpy() == truth.reindex(sheet["image"]).to_numpy()
@@ -159,7 +160,7 @@ def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructur
     Parameters
     ----------
     manifest : DataFrame
-        As `micrographs.read_manifest` gives it, with quiz rows.
+        As `manifests.read_manifest` gives it, with quiz rows.
     run : path, optional
         Folder of a study on this manifest, for the machine's and the panel's accuracy on the result screen.
     title : str
@@ -182,9 +183,9 @@ def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructur
     rows = manifest[manifest["split"] == "quiz"]
     if rows.empty:
         raise QuizError("the manifest has no quiz rows; mark the images to ask with split = quiz")
-    quiz = micrographs.quiz_id(manifest)
-    truth = micrographs.truth(manifest)
-    labels = micrographs.classes(manifest)
+    quiz = manifests.quiz_id(manifest)
+    truth = manifests.truth(manifest)
+    labels = manifests.classes(manifest)
     salt = hashlib.sha256(f"microrace answers of {quiz}".encode()).hexdigest()
     images = []
     for row in rows.itertuples():
@@ -245,8 +246,8 @@ def write(out, manifest: pd.DataFrame, run=None, **options) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: see ``python -m microrace.quiz --help``."""
-    parser = argparse.ArgumentParser(prog="python -m microrace.quiz", description=__doc__)
+    """Command line: see ``python -m microrace.people.quiz --help``."""
+    parser = argparse.ArgumentParser(prog="python -m microrace.people.quiz", description=__doc__)
     parser.add_argument("--run", type=Path, help="folder of a study: manifest, and answers for the result screen")
     parser.add_argument("--manifest", type=Path, help="manifest of the quiz; alone, the result screen compares with nobody")
     parser.add_argument("--out", type=Path, required=True, help="the page to write, e.g. quiz.html")
@@ -257,10 +258,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not (given.run or given.manifest):
         parser.error("give --run, --manifest or both")
     try:
-        manifest = micrographs.read_manifest(given.manifest or given.run / "manifest.csv")
+        manifest = manifests.read_manifest(given.manifest or given.run / "manifest.csv")
         if given.run and given.manifest:
-            ran_on = micrographs.quiz_id(micrographs.read_manifest(given.run / "manifest.csv"))
-            if ran_on != micrographs.quiz_id(manifest):
+            ran_on = manifests.quiz_id(manifests.read_manifest(given.run / "manifest.csv"))
+            if ran_on != manifests.quiz_id(manifest):
                 print(f"{given.run} ran on another quiz ({ran_on}): the result screen compares with nobody", file=sys.stderr)
                 given.run = None
         options = {"title": given.title, "contact": given.contact, "n_references": given.references}
@@ -269,7 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"quiz: {error}", file=sys.stderr)
         return 2
     n_images = int((manifest["split"] == "quiz").sum())
-    print(f"{out}: {micrographs.quiz_id(manifest)}, {n_images} images, {out.stat().st_size / 1e6:.1f} MB")
+    print(f"{out}: {manifests.quiz_id(manifest)}, {n_images} images, {out.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from microrace import micrographs, paths
-from microrace.micrographs import NONE_OF_THESE, ManifestError, read_image, read_manifest
+from microrace import paths
+from microrace.images import manifests
+from microrace.images.manifests import NONE_OF_THESE, ManifestError, read_image, read_manifest
 
 
 def picture(seed, height=64, width=80):
@@ -166,8 +167,8 @@ def test_a_good_manifest(good, images):
     assert all(Path(p).is_absolute() and Path(p).is_file() for p in manifest["path"])
     assert manifest["sha256"].str.fullmatch("[0-9a-f]{64}").all()
     assert not manifest.attrs["simulated"] and Path(manifest.attrs["manifest"]).name == "manifest.csv"
-    assert micrographs.classes(manifest) == ["ferrite", "pearlite"]
-    truth = micrographs.truth(manifest)
+    assert manifests.classes(manifest) == ["ferrite", "pearlite"]
+    truth = manifests.truth(manifest)
     assert dict(truth) == {
         "i.png": "ferrite", "j.png": "ferrite", "k.png": "pearlite", "l.png": "pearlite",
         "m.png": NONE_OF_THESE, "n.png": NONE_OF_THESE,
@@ -179,18 +180,18 @@ def test_a_good_manifest(good, images):
 def test_hashes_follow_what_they_name(good, images):
     manifest = read_manifest(write(good, images))
     shuffled = read_manifest(write(good.sample(frac=1, random_state=1), images, "shuffled.csv"))
-    quiz = micrographs.quiz_id(manifest)
-    assert quiz == micrographs.quiz_id(shuffled) and len(quiz) == len("quiz-") + 12
+    quiz = manifests.quiz_id(manifest)
+    assert quiz == manifests.quiz_id(shuffled) and len(quiz) == len("quiz-") + 12
     assert manifest.attrs["sha256"] != shuffled.attrs["sha256"]
     fewer = read_manifest(write(good[good["file"] != "n.png"], images, "fewer.csv"))
     renamed = read_manifest(write(good.replace("ferrite", "iron"), images, "renamed.csv"))
-    assert len({quiz, micrographs.quiz_id(fewer), micrographs.quiz_id(renamed)}) == 3
+    assert len({quiz, manifests.quiz_id(fewer), manifests.quiz_id(renamed)}) == 3
 
 
 def test_simulated_when_any_source_says_so(good, images):
     good["source"] = "our laboratory"
     assert not read_manifest(write(good, images)).attrs["simulated"]
-    good.loc[3, "source"] = "simulated: microrace.render seed 0"
+    good.loc[3, "source"] = "simulated: microrace.images.render seed 0"
     assert read_manifest(write(good, images)).attrs["simulated"]
 
 
@@ -204,7 +205,7 @@ def test_scale_from_the_files_own_tags(good, images):
     assert manifest.loc[0, "scale_source"] == "TIFF resolution tag"
     assert any("tags (TIFF resolution tag)" in note for note in manifest.attrs["notes"])
     # Where the scale came from is still known from the copy kept with a run.
-    micrographs.write_manifest(manifest, images / "copy.csv")
+    manifests.write_manifest(manifest, images / "copy.csv")
     assert read_manifest(images / "copy.csv").loc[0, "scale_source"] == "TIFF resolution tag"
 
 
@@ -400,13 +401,13 @@ def test_a_manifest_without_split_gets_one(good, images):
         assert counts.to_dict() == {(c, s): n for c in ("ferrite", "pearlite") for s, n in (("train", 4), ("quiz", 2))}
         assert any("no split: 4 of 12" in note for note in manifest.attrs["notes"])
         # A split that was made passes as a split that was given.
-        micrographs.write_manifest(manifest, images / "split.csv")
+        manifests.write_manifest(manifest, images / "split.csv")
         assert list(read_manifest(images / "split.csv")["split"]) == list(manifest["split"])
 
 
 def test_a_manifest_without_quiz(good, images):
     manifest = read_manifest(write(good[good["split"] == "train"], images))
-    assert micrographs.truth(manifest).empty
+    assert manifests.truth(manifest).empty
     assert any("no quiz images" in note for note in manifest.attrs["notes"])
     one_each = good[good["split"] == "train"].drop(columns="split").assign(specimen="the only one")
     manifest = read_manifest(write(one_each, images))
@@ -429,7 +430,7 @@ def tables(draw):
 @given(tables(), st.integers(2, 6), st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
 def test_folds_hold_each_image_out_once_and_keep_groups_whole(table, n_folds, seed):
-    folds = micrographs.group_folds(table, n_folds, seed)
+    folds = manifests.group_folds(table, n_folds, seed)
     assert 2 <= len(folds) <= n_folds
     np.testing.assert_array_equal(np.sort(np.concatenate([v for _, v in folds])), np.arange(len(table)))
     fold_of = pd.Series(index=table.index, dtype=float)
@@ -440,38 +441,38 @@ def test_folds_hold_each_image_out_once_and_keep_groups_whole(table, n_folds, se
     for label, rows in table.groupby("label"):
         if rows["split_group"].nunique() > 1:
             assert fold_of[rows.index].groupby(rows["split_group"]).nunique().max() == 1, label
-    again = micrographs.group_folds(table, n_folds, seed)
+    again = manifests.group_folds(table, n_folds, seed)
     assert all(np.array_equal(a, b) for x, y in zip(folds, again, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def test_folds_refuse_what_cannot_be_folded():
     rows = pd.DataFrame({"label": list("aab"), "split_group": list("xyz"), "file": list("123")})
     with pytest.raises(ValueError, match="'b' has a single"):
-        micrographs.group_folds(rows, 5, 0)
+        manifests.group_folds(rows, 5, 0)
     with pytest.raises(ValueError, match="at least 2"):
-        micrographs.group_folds(rows.iloc[:2], 1, 0)
+        manifests.group_folds(rows.iloc[:2], 1, 0)
 
 
 @given(tables(), st.floats(0, 0.9), st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
 def test_splits_keep_groups_whole_and_classes_trained(table, fraction, seed):
-    split = micrographs.split_by_group(table, fraction, seed)
+    split = manifests.split_by_group(table, fraction, seed)
     assert set(split) <= {"train", "quiz"}
     assert split.groupby(table["split_group"]).nunique().max() == 1
     assert (table["label"][split == "train"].value_counts().reindex(table["label"].unique(), fill_value=0) >= 2).all()
-    assert split.equals(micrographs.split_by_group(table, fraction, seed))
+    assert split.equals(manifests.split_by_group(table, fraction, seed))
 
 
 def test_split_is_stratified():
     table = pd.DataFrame({"label": ["a"] * 40 + ["b"] * 20, "split_group": [f"s{i // 2}" for i in range(60)]})
     for seed in range(3):
-        counts = table["label"][micrographs.split_by_group(table, 0.2, seed) == "quiz"].value_counts()
+        counts = table["label"][manifests.split_by_group(table, 0.2, seed) == "quiz"].value_counts()
         assert counts.to_dict() == {"a": 8, "b": 4}
-    assert (micrographs.split_by_group(table, 0) == "train").all()
-    splits = {tuple(micrographs.split_by_group(table, 0.2, seed)) for seed in range(5)}
+    assert (manifests.split_by_group(table, 0) == "train").all()
+    splits = {tuple(manifests.split_by_group(table, 0.2, seed)) for seed in range(5)}
     assert len(splits) == 5, "the seed changes nothing"
     with pytest.raises(ValueError, match="quiz_fraction"):
-        micrographs.split_by_group(table, 1.5)
+        manifests.split_by_group(table, 1.5)
 
 
 # --- round trip ------------------------------------------------------------------------------------------------------
@@ -513,16 +514,16 @@ def test_round_trip(images, labels, extra, scales, elsewhere):
     assert list(first["pixels_per_um"]) == scales
     with tempfile.TemporaryDirectory() as folder:
         kept = (Path(folder) if elsewhere else images) / "kept.csv"
-        micrographs.write_manifest(first, kept)
+        manifests.write_manifest(first, kept)
         second = read_manifest(kept)
     pd.testing.assert_frame_equal(first, second)
-    assert micrographs.quiz_id(first) == micrographs.quiz_id(second)
+    assert manifests.quiz_id(first) == manifests.quiz_id(second)
 
 
 def test_a_written_manifest_moves_with_its_images(good, images, tmp_path):
     here = tmp_path / "here"
     shutil.copytree(images, here)
-    micrographs.write_manifest(read_manifest(write(good, here)), here / "kept.csv")
+    manifests.write_manifest(read_manifest(write(good, here)), here / "kept.csv")
     here.rename(tmp_path / "there")
     moved = read_manifest(tmp_path / "there" / "kept.csv")
     assert all(Path(p).parent == tmp_path / "there" for p in moved["path"])
@@ -546,8 +547,8 @@ def test_the_real_manifest(shared):
     assert shared["split"].value_counts().to_dict() == {"train": 134, "quiz": 36}
     assert shared.attrs["seconds"] < 15, "170 images took long to check"
     assert not shared.attrs["simulated"]
-    assert len(micrographs.classes(shared)) == 5
-    assert (micrographs.truth(shared) == NONE_OF_THESE).sum() == 2
+    assert len(manifests.classes(shared)) == 5
+    assert (manifests.truth(shared) == NONE_OF_THESE).sum() == 2
     assert list(shared["specimen"]) == list(shared["sample"])
     assert {"detector", "micron_bar_px", "heat_treatment"} <= set(shared.columns)
 
@@ -556,7 +557,7 @@ def test_folds_of_the_real_manifest(shared):
     train = shared[shared["split"] == "train"]
     single = train.groupby("label")["split_group"].nunique().eq(1)
     assert list(single.index[single]) == ["pearlite+spheroidite"]
-    folds = micrographs.group_folds(train, 5, 0)
+    folds = manifests.group_folds(train, 5, 0)
     assert len(folds) == 5
     rest = train["label"].to_numpy() != "pearlite+spheroidite"
     groups = train["split_group"].to_numpy()
@@ -569,9 +570,9 @@ def test_folds_of_the_real_manifest(shared):
 
 
 def test_a_new_split_of_the_real_manifest(shared):
-    split = micrographs.split_by_group(shared, 0.2, 0)
+    split = manifests.split_by_group(shared, 0.2, 0)
     assert split.groupby(shared["split_group"]).nunique().max() == 1
     assert 0.15 < (split == "quiz").mean() < 0.3
-    known = shared["label"].isin(micrographs.classes(shared))
+    known = shared["label"].isin(manifests.classes(shared))
     shares = (split == "quiz")[known].groupby(shared["label"][known]).mean()
     assert shares.between(0.1, 0.35).all(), shares.to_string()

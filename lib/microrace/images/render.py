@@ -5,7 +5,7 @@ Structures are functions of position in micrometres. They are drawn on a grid tw
 noise) and averaged down. What the microscope cannot resolve thereby blurs to grey by itself. Sizes follow the
 metallographic literature, cited at each recipe; they are this study's choice and not the paper's micrographs.
 
-``python -m microrace.render --quiz 1 --out data/rendered/quiz1`` writes the images and their manifest.
+``python -m microrace.images.render --quiz 1 --out data/rendered/quiz1`` writes the images and their manifest.
 """
 
 from __future__ import annotations
@@ -1011,7 +1011,7 @@ def plan(quiz: int, seed: int = 0, limit_per_class: int | None = None) -> pd.Dat
     order = np.random.default_rng([seed, quiz, 1]).permutation(len(table))
     table["file"] = [f"images/q{quiz}_{i:04d}.png" for i in order]
     table["split_group"] = table["specimen"]
-    table["source"] = f"simulated: microrace.render seed {seed}"
+    table["source"] = f"simulated: microrace.images.render seed {seed}"
     table["licence"] = "CC0-1.0"
     return table.sort_values("file", ignore_index=True)[
         ["file", "label", "split", "pixels_per_um", "modality", "specimen", "split_group", "source", "licence", "size_um",

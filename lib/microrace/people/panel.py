@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from microrace import micrographs
-from microrace.micrographs import NO_ANSWER, NONE_OF_THESE
+from microrace.images import manifests
+from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE
 
 COLUMNS = ("quiz", "image", "decision_maker", "kind", "answer")
 OPTIONAL = ("seconds", "confidence", "years_experience")
@@ -30,7 +30,7 @@ def opaque_image_id(quiz: str, sha256: str) -> str:
     Parameters
     ----------
     quiz : str
-        As `micrographs.quiz_id` gives it.
+        As `manifests.quiz_id` gives it.
     sha256 : str
         Of the image's file, as the manifest has it.
 
@@ -58,9 +58,9 @@ def validate(sheet: pd.DataFrame, manifest: pd.DataFrame, name: str = "sheet") -
         return [
             f"{name}: the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing; add what is missing"
         ]
-    quiz_images = set(micrographs.truth(manifest).index)
-    answers = [*micrographs.classes(manifest), NONE_OF_THESE, NO_ANSWER]
-    wanted = micrographs.quiz_id(manifest)
+    quiz_images = set(manifests.truth(manifest).index)
+    answers = [*manifests.classes(manifest), NONE_OF_THESE, NO_ANSWER]
+    wanted = manifests.quiz_id(manifest)
     faults = []
 
     def fault(rows, column, remedy):
@@ -112,7 +112,7 @@ def read_sheets(directory, manifest: pd.DataFrame) -> pd.DataFrame:
     if not paths or not all(p.is_file() for p in paths):
         raise SheetError(f"{directory}: no answer sheets (*.csv) there; put one CSV a reader into this folder")
     # Sheets downloaded from the quiz page name images by their content.
-    quiz, wanted = manifest[manifest["split"] == "quiz"], micrographs.quiz_id(manifest)
+    quiz, wanted = manifest[manifest["split"] == "quiz"], manifests.quiz_id(manifest)
     names = {opaque_image_id(wanted, sha256): file for sha256, file in zip(quiz["sha256"], quiz["file"], strict=True)}
     sheets, faults, seen = [], [], {}
     for path in paths:
@@ -220,10 +220,10 @@ def visual_similarity(manifest: pd.DataFrame) -> pd.DataFrame:
         One row a quiz image (index: file), one column a class and one for "none of these".
     """
     rows = manifest[manifest["split"].isin(["train", "quiz"])]
-    features = np.stack([looks(micrographs.read_image(path)) for path in rows["path"]])
+    features = np.stack([looks(manifests.read_image(path)) for path in rows["path"]])
     train = (rows["split"] == "train").to_numpy()
     features = (features - features[train].mean(0)) / (features[train].std(0) + 1e-9)
-    names = micrographs.classes(manifest)
+    names = manifests.classes(manifest)
     means = np.stack([features[train & (rows["label"] == c).to_numpy()].mean(0) for c in names])
     closeness = -np.linalg.norm(features[~train][:, None] - means[None], axis=2)
     closeness = (closeness - closeness.mean()) / (closeness.std() + 1e-9)
@@ -255,7 +255,7 @@ def simulate(
     """
     model = model or PanelModel()
     rng = np.random.default_rng([seed, 4711])
-    truth = micrographs.truth(manifest)
+    truth = manifests.truth(manifest)
     alike = (visual_similarity(manifest) if similarity is None else similarity).reindex(truth.index)
     classes = list(alike.columns)
     own = np.array([alike.loc[image, answer] for image, answer in truth.items()])
@@ -285,7 +285,7 @@ def simulate(
             seconds = np.exp(rng.normal(2.4 + 0.4 * difficulty[i] - 0.1 * ability[r], 0.4))
             rows.append((image, f"simulated {r + 1:02d}", given, seconds, confidence, years[r]))
     table = pd.DataFrame(rows, columns=["image", "decision_maker", "answer", *OPTIONAL])
-    table.insert(0, "quiz", micrographs.quiz_id(manifest))
+    table.insert(0, "quiz", manifests.quiz_id(manifest))
     table.insert(3, "kind", "simulated human")
     table["seconds"], table["confidence"] = table["seconds"].round(1), table["confidence"].round(2)
     table.attrs = {"ability": ability.tolist(), "difficulty": difficulty.tolist()}

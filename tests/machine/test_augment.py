@@ -4,8 +4,8 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from microrace import augment
-from microrace.scale import field_of_view_um
+from microrace.machine import augment
+from microrace.images.scale import field_of_view_um
 from test_scale import grating, period_px
 
 FIELDS = (5.0, 10.0, 20.0, 40.0, 80.0)

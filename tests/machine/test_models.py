@@ -8,8 +8,8 @@ import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.ensemble import RandomForestClassifier
 
-from microrace.micrographs import NONE_OF_THESE
-from microrace.models import (
+from microrace.images.manifests import NONE_OF_THESE
+from microrace.machine.models import (
     HEADS,
     NONE_RULES,
     POOLING,

@@ -29,10 +29,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm.auto import tqdm
 
-from microrace import micrographs, training
-from microrace.models import HEADS, POOLING, PROCEDURAL_WEIGHTS
-from microrace.scale import warp_crop
-from microrace.training import TrainingConfig
+from microrace.images import manifests
+from microrace.machine import training
+from microrace.machine.models import HEADS, POOLING, PROCEDURAL_WEIGHTS
+from microrace.images.scale import warp_crop
+from microrace.machine.training import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def wavelet_descriptors(image: np.ndarray) -> np.ndarray:
 def _generic_features(method: str, rows: pd.DataFrame) -> np.ndarray:
     if method == "scale alone":
         return np.log(rows[["pixels_per_um"]].to_numpy())
-    images = (micrographs.read_image(path) for path in rows["path"])
+    images = (manifests.read_image(path) for path in rows["path"])
     if method.startswith("wavelets"):
         return np.stack([wavelet_descriptors(image) for image in images])
     told = "scale" in method
@@ -217,7 +218,7 @@ def _generic(method: str, manifest: pd.DataFrame, config: TrainingConfig, open_q
 
 def known_quiz(manifest: pd.DataFrame) -> pd.DataFrame:
     """The quiz images of the training images' classes: those that methods without "none of these" can answer."""
-    known = (manifest["split"] == "quiz") & manifest["label"].isin(micrographs.classes(manifest))
+    known = (manifest["split"] == "quiz") & manifest["label"].isin(manifests.classes(manifest))
     return manifest[known].reset_index(drop=True)
 
 
@@ -254,7 +255,7 @@ def run_one(
         factor, level, seed, and ``held_out``: one record a training image (file, label, split_group, answer,
         correct); ``quiz``: the same for the quiz images of known classes when the quiz was opened, else None.
     """
-    manifest = micrographs.read_manifest(manifest_path)
+    manifest = manifests.read_manifest(manifest_path)
     config = dataclasses.replace(reference, seed=seed, **setting.changes)
     # The level's name is not part of the key: one reference run serves every factor. Nor is the number of processes, so
     # that a sweep begun on one core goes on with JOBS=2. The code is: a run of other code is another run.

@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from microrace import micrographs, panel, quiz
-from microrace.micrographs import NO_ANSWER, NONE_OF_THESE
+from microrace.images import manifests
+from microrace.people import panel, quiz
+from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (
@@ -51,7 +52,7 @@ def make_manifest(folder, quiz_labels=(*LABELS, *LABELS, SECRET)):
         source = "simulated: a test" if i % 2 else "a test"
         table.append({"file": file, "label": label, "split": split, "pixels_per_um": 0.8 * 1.7**i, "source": source})
     pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
-    return micrographs.read_manifest(folder / "manifest.csv")
+    return manifests.read_manifest(folder / "manifest.csv")
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +64,10 @@ def manifest(tmp_path_factory):
 def run(manifest, tmp_path_factory):
     """A study's folder in which the machine got all but the first image right."""
     folder = tmp_path_factory.mktemp("run")
-    truth = micrographs.truth(manifest)
+    truth = manifests.truth(manifest)
     sheet = pd.DataFrame(
         {
-            "quiz": micrographs.quiz_id(manifest),
+            "quiz": manifests.quiz_id(manifest),
             "image": truth.index,
             "decision_maker": "machine",
             "kind": "machine",
@@ -88,9 +89,9 @@ def page_data(text):
 
 def right_answers(manifest):
     """The right answer of each image by its name on the page."""
-    name = micrographs.quiz_id(manifest)
+    name = manifests.quiz_id(manifest)
     sha256 = manifest.set_index("file")["sha256"]
-    return {panel.opaque_image_id(name, sha256[file]): answer for file, answer in micrographs.truth(manifest).items()}
+    return {panel.opaque_image_id(name, sha256[file]): answer for file, answer in manifests.truth(manifest).items()}
 
 
 # ---- the source ----
@@ -196,7 +197,7 @@ def test_comparison_is_of_the_same_quiz(manifest, run, tmp_path):
 def test_command_line_writes_the_page_or_says_why_not(manifest, tmp_path, capsys):
     path = manifest.attrs["manifest"]
     assert quiz.main(["--manifest", path, "--out", str(tmp_path / "q.html"), "--references", "1"]) == 0
-    assert micrographs.quiz_id(manifest) in capsys.readouterr().out
+    assert manifests.quiz_id(manifest) in capsys.readouterr().out
     assert len(page_data((tmp_path / "q.html").read_text(encoding="utf-8"))["references"][0]["images"]) == 1
     train = manifest[manifest["split"] == "train"]
     train[["file", "label", "split", "pixels_per_um", "path"]].to_csv(tmp_path / "train.csv", index=False)
@@ -359,7 +360,7 @@ def test_taken_from_start_to_end_the_sheet_says_what_was_answered(reader, manife
     assert list(sheet.columns) == [*panel.COLUMNS, *panel.OPTIONAL]
     assert list(zip(sheet["image"], sheet["answer"], sheet["confidence"].astype(float), strict=True)) == expected
     assert set(sheet["decision_maker"]) == {"Ünal 3"} and set(sheet["kind"]) == {"human"}
-    assert set(sheet["quiz"]) == {micrographs.quiz_id(manifest)} and set(sheet["years_experience"]) == {"4.5"}
+    assert set(sheet["quiz"]) == {manifests.quiz_id(manifest)} and set(sheet["years_experience"]) == {"4.5"}
     seconds = sheet["seconds"].astype(float)
     assert 1.2 <= seconds[1] < 6 and (seconds > 0).all()
     assert reader.find("sheet").get_attribute("value") == path.read_text(encoding="utf-8")
@@ -379,7 +380,7 @@ def test_taken_from_start_to_end_the_sheet_says_what_was_answered(reader, manife
     # The sheet flows into the panel once the opaque names are the manifest's again.
     # The sheet goes into a panel as it was downloaded.
     read = panel.read_sheets(path, manifest)
-    assert (read["answer"] == micrographs.truth(manifest).reindex(read["image"]).to_numpy()).sum() == 2
+    assert (read["answer"] == manifests.truth(manifest).reindex(read["image"]).to_numpy()).sum() == 2
 
 
 def test_resumed_after_a_closed_tab_and_stopped_early(reader, page):
@@ -520,7 +521,7 @@ def test_without_storage_it_warns_and_still_exports(reader, page):
 @pytest.mark.parametrize("kept", ["not json", "[]", '{"order": ["x"]}', "null"])
 def test_a_spoilt_store_is_not_used(reader, manifest, page, kept):
     reader.open(page.as_uri())
-    reader.js("localStorage.setItem(arguments[0], arguments[1])", "microrace/" + micrographs.quiz_id(manifest), kept)
+    reader.js("localStorage.setItem(arguments[0], arguments[1])", "microrace/" + manifests.quiz_id(manifest), kept)
     reader.open(page.as_uri(), keep=True)
     assert reader.screen == "start" and not reader.find("storage-warning").is_displayed()
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace import micrographs, sweep, training
-from microrace.training import TrainingConfig
+from microrace.images import manifests
+from microrace.machine import sweep, training
+from microrace.machine.training import TrainingConfig
 
 SMALL = TrainingConfig(
     weights="", epochs=1, crops_per_epoch=16, batch_size=16, crop_px=32, n_folds=2, n_members=1, validate_every=1, workers=0,
@@ -76,15 +77,15 @@ def test_finished_runs_are_not_run_again(tiny_manifest, tmp_path, monkeypatch):
 
 
 def test_descriptors_have_a_fixed_length_and_tell_textures_apart(tiny_manifest):
-    manifest = micrographs.read_manifest(tiny_manifest)
+    manifest = manifests.read_manifest(tiny_manifest)
     features = np.stack(
         [
-            sweep.texture_descriptors(micrographs.read_image(p), s)
+            sweep.texture_descriptors(manifests.read_image(p), s)
             for p, s in zip(manifest["path"][:6], manifest["pixels_per_um"][:6], strict=True)
         ]
     )
     assert np.isfinite(features).all()
-    told = sweep.texture_descriptors(micrographs.read_image(manifest["path"][0]), 8.0, told_scale=True)
+    told = sweep.texture_descriptors(manifests.read_image(manifest["path"][0]), 8.0, told_scale=True)
     assert told[-1] == 3.0 and len(told) == features.shape[1] + 1
     assert np.abs(features - features[0]).max() > 0.01
 
@@ -98,7 +99,7 @@ def test_judging_differently_trains_nothing_anew_and_the_quiz_opens_on_demand(ti
     assert len(results) == 7 and len(trained) == (SMALL.n_folds + SMALL.n_members) * SMALL.epochs
     assert not (tmp_path / "networks").exists()
     table = sweep.quiz_table(results)
-    manifest = micrographs.read_manifest(tiny_manifest)
+    manifest = manifests.read_manifest(tiny_manifest)
     assert (table["n_images"] == len(sweep.known_quiz(manifest))).all() and len(table) == 7
     assert sweep.quiz_table([{"factor": "a", "level": "b", "quiz": None}]).empty
 

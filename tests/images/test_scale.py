@@ -8,7 +8,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microrace.scale import ScaleError, check_plausible, field_of_view_um, read_scale, warp_crop
+from microrace.images.scale import ScaleError, check_plausible, field_of_view_um, read_scale, warp_crop
 
 
 def grating(period_um: float, pixels_per_um: float, shape=(240, 320), angle_deg: float = 0.0) -> np.ndarray:

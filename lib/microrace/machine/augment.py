@@ -19,7 +19,7 @@ import albumentations as A  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from microrace.scale import warp_crop  # noqa: E402
+from microrace.images.scale import warp_crop  # noqa: E402
 
 # Threads inside OpenCV only fight with the processes that make crops.
 cv2.setNumThreads(1)

@@ -443,16 +443,16 @@ def check_inputs(dataset: Path, panel: Path | None) -> None:
     Raises
     ------
     StudyError
-        With what `micrographs.read_manifest` or `panel.read_sheets` found.
+        With what `manifests.read_manifest` or `panel.read_sheets` found.
     """
-    from microrace import micrographs
+    from microrace.images import manifests
 
     try:
-        manifest = micrographs.read_manifest(dataset)
+        manifest = manifests.read_manifest(dataset)
         if not (manifest["split"] == "train").any():
             raise StudyError(f"{dataset}: no row has the split 'train', so there is nothing to learn from")
         if panel is not None:
-            from microrace import panel as panels
+            from microrace.people import panel as panels
 
             panels.read_sheets(panel, manifest)
     except ValueError as error:  # ManifestError, SheetError and ScaleError all are
@@ -946,7 +946,7 @@ def predict(run_dir: Path, manifest: Path, out: Path, device: str = "auto") -> N
         raise StudyError(f"{run_dir}: no weights.pt there; a study that has been run is needed")
     if not manifest.is_file():
         raise StudyError(f"{manifest}: no such manifest")
-    from microrace import training
+    from microrace.machine import training
 
     try:
         training.predict(run_dir, manifest, out, device=device)
