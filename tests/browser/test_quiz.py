@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from microrace.images import manifests
-from microrace.people import panel, quiz
 from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE
+from microrace.people import panel, quiz
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (

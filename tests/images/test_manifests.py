@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from microrace import paths
-from microrace.images import manifests
+from microrace.images import manifests, splits
 from microrace.images.manifests import NONE_OF_THESE, ManifestError, read_image, read_manifest
 
 
@@ -430,7 +430,7 @@ def tables(draw):
 @given(tables(), st.integers(2, 6), st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
 def test_folds_hold_each_image_out_once_and_keep_groups_whole(table, n_folds, seed):
-    folds = manifests.group_folds(table, n_folds, seed)
+    folds = splits.group_folds(table, n_folds, seed)
     assert 2 <= len(folds) <= n_folds
     np.testing.assert_array_equal(np.sort(np.concatenate([v for _, v in folds])), np.arange(len(table)))
     fold_of = pd.Series(index=table.index, dtype=float)
@@ -441,38 +441,38 @@ def test_folds_hold_each_image_out_once_and_keep_groups_whole(table, n_folds, se
     for label, rows in table.groupby("label"):
         if rows["split_group"].nunique() > 1:
             assert fold_of[rows.index].groupby(rows["split_group"]).nunique().max() == 1, label
-    again = manifests.group_folds(table, n_folds, seed)
+    again = splits.group_folds(table, n_folds, seed)
     assert all(np.array_equal(a, b) for x, y in zip(folds, again, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def test_folds_refuse_what_cannot_be_folded():
     rows = pd.DataFrame({"label": list("aab"), "split_group": list("xyz"), "file": list("123")})
     with pytest.raises(ValueError, match="'b' has a single"):
-        manifests.group_folds(rows, 5, 0)
+        splits.group_folds(rows, 5, 0)
     with pytest.raises(ValueError, match="at least 2"):
-        manifests.group_folds(rows.iloc[:2], 1, 0)
+        splits.group_folds(rows.iloc[:2], 1, 0)
 
 
 @given(tables(), st.floats(0, 0.9), st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
 def test_splits_keep_groups_whole_and_classes_trained(table, fraction, seed):
-    split = manifests.split_by_group(table, fraction, seed)
+    split = splits.split_by_group(table, fraction, seed)
     assert set(split) <= {"train", "quiz"}
     assert split.groupby(table["split_group"]).nunique().max() == 1
     assert (table["label"][split == "train"].value_counts().reindex(table["label"].unique(), fill_value=0) >= 2).all()
-    assert split.equals(manifests.split_by_group(table, fraction, seed))
+    assert split.equals(splits.split_by_group(table, fraction, seed))
 
 
 def test_split_is_stratified():
     table = pd.DataFrame({"label": ["a"] * 40 + ["b"] * 20, "split_group": [f"s{i // 2}" for i in range(60)]})
     for seed in range(3):
-        counts = table["label"][manifests.split_by_group(table, 0.2, seed) == "quiz"].value_counts()
+        counts = table["label"][splits.split_by_group(table, 0.2, seed) == "quiz"].value_counts()
         assert counts.to_dict() == {"a": 8, "b": 4}
-    assert (manifests.split_by_group(table, 0) == "train").all()
-    splits = {tuple(manifests.split_by_group(table, 0.2, seed)) for seed in range(5)}
-    assert len(splits) == 5, "the seed changes nothing"
+    assert (splits.split_by_group(table, 0) == "train").all()
+    found = {tuple(splits.split_by_group(table, 0.2, seed)) for seed in range(5)}
+    assert len(found) == 5, "the seed changes nothing"
     with pytest.raises(ValueError, match="quiz_fraction"):
-        manifests.split_by_group(table, 1.5)
+        splits.split_by_group(table, 1.5)
 
 
 # --- round trip ------------------------------------------------------------------------------------------------------
@@ -557,7 +557,7 @@ def test_folds_of_the_real_manifest(shared):
     train = shared[shared["split"] == "train"]
     single = train.groupby("label")["split_group"].nunique().eq(1)
     assert list(single.index[single]) == ["pearlite+spheroidite"]
-    folds = manifests.group_folds(train, 5, 0)
+    folds = splits.group_folds(train, 5, 0)
     assert len(folds) == 5
     rest = train["label"].to_numpy() != "pearlite+spheroidite"
     groups = train["split_group"].to_numpy()
@@ -570,7 +570,7 @@ def test_folds_of_the_real_manifest(shared):
 
 
 def test_a_new_split_of_the_real_manifest(shared):
-    split = manifests.split_by_group(shared, 0.2, 0)
+    split = splits.split_by_group(shared, 0.2, 0)
     assert split.groupby(shared["split_group"]).nunique().max() == 1
     assert 0.15 < (split == "quiz").mean() < 0.3
     known = shared["label"].isin(manifests.classes(shared))

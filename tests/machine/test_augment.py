@@ -3,10 +3,10 @@
 import albumentations as A
 import numpy as np
 import pytest
-
-from microrace.machine import augment
-from microrace.images.scale import field_of_view_um
 from test_scale import grating, period_px
+
+from microrace.images.scale import field_of_view_um
+from microrace.machine import augment
 
 FIELDS = (5.0, 10.0, 20.0, 40.0, 80.0)
 

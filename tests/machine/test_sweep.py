@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace.images import manifests
+from microrace.images import manifests, reading
 from microrace.machine import sweep, training
 from microrace.machine.training import TrainingConfig
 
@@ -80,12 +80,12 @@ def test_descriptors_have_a_fixed_length_and_tell_textures_apart(tiny_manifest):
     manifest = manifests.read_manifest(tiny_manifest)
     features = np.stack(
         [
-            sweep.texture_descriptors(manifests.read_image(p), s)
+            sweep.texture_descriptors(reading.read_image(p), s)
             for p, s in zip(manifest["path"][:6], manifest["pixels_per_um"][:6], strict=True)
         ]
     )
     assert np.isfinite(features).all()
-    told = sweep.texture_descriptors(manifests.read_image(manifest["path"][0]), 8.0, told_scale=True)
+    told = sweep.texture_descriptors(reading.read_image(manifest["path"][0]), 8.0, told_scale=True)
     assert told[-1] == 3.0 and len(told) == features.shape[1] + 1
     assert np.abs(features - features[0]).max() > 0.01
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from conftest import make_tiny_manifest
-from microrace.study import runner as study
 from microrace import paths
 from microrace.images import manifests
 from microrace.people import panel
+from microrace.study import runner as study
 
 SMALL = [
     *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "n_members=1", "crops_per_field=2"),

@@ -1,4 +1,4 @@
-"""The manifest of micrographs: read, validate, split without leakage, and read the images it names."""
+"""The manifest of micrographs: read, validated, and written beside a run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import hashlib
 import io
 import os
 import unicodedata
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-import tifffile
-from PIL import Image
-from sklearn.model_selection import StratifiedGroupKFold
 
+from microrace.images.reading import read_image
 from microrace.images.scale import PRINT_DPI, ScaleError, check_plausible, read_scale
+from microrace.images.splits import split_by_group
 
 NONE_OF_THESE = "none of these"
 NO_ANSWER = "no answer"
@@ -78,69 +76,6 @@ class ManifestError(ValueError):
     def __reduce__(self):
         # An exception is pickled by its message unless told otherwise; workers of a sweep send it home.
         return type(self), (self.path, list(self.faults.itertuples(index=False, name=None)))
-
-
-def read_image(path) -> np.ndarray:
-    """Read a micrograph as grey values.
-
-    8 or 16 bit, grey or RGB(A), PNG, JPEG or TIFF (its first page). Colour becomes luminance (ITU-R BT.601),
-    transparency is ignored; more than 8 bits are stretched between the 0.1 and 99.9 percentiles, since detectors
-    rarely fill 16 bits.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    array (H, W) of float32
-        0 (black) to 1 (white).
-
-    Raises
-    ------
-    ValueError
-        If the file is not a whole image of these kinds.
-    """
-    path = Path(path)
-    try:
-        if path.suffix.lower() in {".tif", ".tiff"}:
-            with tifffile.TiffFile(path) as tiff:
-                page = tiff.pages[0]
-                # Not every decoder minds a missing end: JPEG in TIFF fills it up and says nothing.
-                ends = np.add(page.dataoffsets, page.databytecounts)
-                if ends.max(initial=0) > tiff.filehandle.size:
-                    raise ValueError("the file is truncated")
-                pixels = page.asarray()
-                if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-                    pixels = (np.moveaxis(page.colormap, 0, -1)[pixels] // 256).astype(np.uint8)
-                elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-                    pixels = ~pixels  # for unsigned integers: the largest value less the pixel's
-                if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[2] > 4:
-                    pixels = np.moveaxis(pixels, 0, -1)
-        else:
-            with Image.open(path) as image:
-                image.load()  # only this meets the missing end of a truncated file
-                if image.mode not in ("L", "LA", "RGB", "RGBA", "F") and not image.mode.startswith("I"):
-                    image = image.convert("RGB")
-                pixels = np.asarray(image)
-    except Exception as error:  # decoders raise whatever they like
-        raise ValueError(f"cannot be read as an image ({error})") from error
-    if pixels.ndim not in (2, 3) or pixels.size == 0:
-        raise ValueError(f"has shape {pixels.shape}; a micrograph is one grey or colour picture")
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8) * 255
-    grey = pixels.astype(np.float32)
-    if grey.ndim == 3:
-        colour = grey.shape[2] == 3
-        grey = grey @ np.array([0.299, 0.587, 0.114], np.float32) if colour else grey[..., 0]
-    if not np.isfinite(grey).all():
-        raise ValueError("has pixels that are not numbers")
-    if pixels.dtype == np.uint8:
-        return np.minimum(grey / np.float32(255), np.float32(1))
-    low, high = np.percentile(grey, [0.1, 99.9])
-    return np.clip((grey - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
 
 
 def _inspect(path: str) -> dict:
@@ -472,106 +407,3 @@ def quiz_id(manifest: pd.DataFrame) -> str:
     quiz = manifest[manifest["split"] == "quiz"]
     parts = [*sorted(quiz["sha256"]), *classes(manifest)]
     return "quiz-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
-def split_by_group(manifest: pd.DataFrame, quiz_fraction: float = 0.2, seed: int = 0) -> pd.Series:
-    """Set about ``quiz_fraction`` of each label's images aside as the quiz, whole groups at a time.
-
-    Groups are taken in random order while that brings the labels' shares nearer to ``quiz_fraction`` (in the sum of
-    squares) and leaves each label two training images; the best of many orders counts. A label of a single
-    group therefore stays in training.
-
-    Parameters
-    ----------
-    manifest : DataFrame
-        With ``label`` and ``split_group``.
-    quiz_fraction : float
-        0 to below 1.
-    seed : int
-
-    Returns
-    -------
-    Series of "train" or "quiz", indexed as the manifest.
-
-    Raises
-    ------
-    ValueError
-        For another ``quiz_fraction``.
-    """
-    if not 0 <= quiz_fraction < 1:
-        raise ValueError(f"quiz_fraction must be from 0 to below 1, not {quiz_fraction}")
-    table = pd.crosstab(manifest["split_group"], manifest["label"])
-    counts, total = table.to_numpy(), table.to_numpy().sum(axis=0)
-
-    def distance(n_quiz):
-        return float((((n_quiz / total) - quiz_fraction) ** 2).sum())
-
-    rng = np.random.default_rng(seed)
-    best, best_distance = [], np.inf
-    for _ in range(100):
-        chosen, n_quiz = [], np.zeros_like(total)
-        for g in rng.permutation(len(counts)):
-            more = n_quiz + counts[g]
-            spared = (total - more)[counts[g] > 0] >= 2
-            if spared.all() and distance(more) < distance(n_quiz):
-                chosen.append(g)
-                n_quiz = more
-        if distance(n_quiz) < best_distance:
-            best, best_distance = chosen, distance(n_quiz)
-    in_quiz = manifest["split_group"].isin(table.index[best])
-    return pd.Series(np.where(in_quiz, "quiz", "train"), index=manifest.index, name="split")
-
-
-def group_folds(rows: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds for cross-validation: stratified by label, each group held out whole where that is possible.
-
-    A class that comes from a single group cannot be trained on and held out whole. Left grouped, it would be missing
-    from training in one fold and from validation in all others; so its images are dealt out one by one,
-    every fold trains on the class, and its held-out figures are optimistic (`read_manifest` notes it).
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Training rows with ``label``, ``split_group`` and ``file``.
-    n_folds : int
-        At least 2; fewer are made when no class has so many images or there are not so many groups.
-    seed : int
-
-    Returns
-    -------
-    list of (train, validation)
-        Positions in ``rows``. Each image is in exactly one validation set, each class in every training set.
-
-    Raises
-    ------
-    ValueError
-        If a class has a single image, or ``n_folds`` is below 2.
-    """
-    if n_folds < 2:
-        raise ValueError(f"n_folds must be at least 2, not {n_folds}")
-    labels = rows["label"].to_numpy(dtype=object)
-    groups = rows["split_group"].to_numpy(dtype=object).copy()
-    n_images, n_groups = pd.Series(labels).value_counts(), pd.Series(groups).groupby(labels).nunique()
-    for label in sorted(n_images.index):
-        if n_images[label] < 2:
-            raise ValueError(f"class {label!r} has a single training image; give it at least two")
-        if n_groups[label] == 1:
-            of_class = labels == label
-            groups[of_class] = [f"one image: {file}" for file in rows["file"][of_class]]
-    n_folds = min(n_folds, len(set(groups)), int(n_images.max()))
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    validation_of = np.empty(len(rows), dtype=int)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # rare classes are seen to below
-        for f, (_, valid) in enumerate(splitter.split(labels, labels, groups)):
-            validation_of[valid] = f
-    # All of a class may have come to lie in one fold; then its groups are dealt out, apart from other classes'.
-    for label in sorted(n_images.index):
-        of_class = np.flatnonzero(labels == label)
-        if len(set(validation_of[of_class])) == 1:
-            for i, group in enumerate(pd.unique(groups[of_class])):
-                validation_of[of_class[groups[of_class] == group]] = i % n_folds
-    return [
-        (np.flatnonzero(validation_of != f), np.flatnonzero(validation_of == f))
-        for f in sorted(set(validation_of))
-    ]

@@ -29,10 +29,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm.auto import tqdm
 
-from microrace.images import manifests
+from microrace.images import manifests, reading
+from microrace.images.scale import warp_crop
 from microrace.machine import training
 from microrace.machine.models import HEADS, POOLING, PROCEDURAL_WEIGHTS
-from microrace.images.scale import warp_crop
 from microrace.machine.training import TrainingConfig
 
 
@@ -181,7 +181,7 @@ def wavelet_descriptors(image: np.ndarray) -> np.ndarray:
 def _generic_features(method: str, rows: pd.DataFrame) -> np.ndarray:
     if method == "scale alone":
         return np.log(rows[["pixels_per_um"]].to_numpy())
-    images = (manifests.read_image(path) for path in rows["path"])
+    images = (reading.read_image(path) for path in rows["path"])
     if method.startswith("wavelets"):
         return np.stack([wavelet_descriptors(image) for image in images])
     told = "scale" in method

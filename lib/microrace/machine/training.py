@@ -23,9 +23,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from microrace.images import manifests
-from microrace.machine import augment, scattering
+from microrace.images import manifests, reading, splits
 from microrace.images.manifests import NONE_OF_THESE
+from microrace.machine import augment, scattering
 from microrace.machine.models import (
     HEADS,
     NONE_RULES,
@@ -711,7 +711,7 @@ def folds_of(training: pd.DataFrame, config: TrainingConfig) -> list[tuple[np.nd
         When fewer images than classes are asked for.
     """
     folds = []
-    for f, (train_index, valid_index) in enumerate(manifests.group_folds(training, config.n_folds, config.seed)):
+    for f, (train_index, valid_index) in enumerate(splits.group_folds(training, config.n_folds, config.seed)):
         train_index, valid_index = np.sort(train_index), np.sort(valid_index)
         folds.append((thinned(train_index, training["label"].to_numpy(), config, f), valid_index))
     return folds
@@ -754,7 +754,7 @@ def train(
     training = manifest[manifest["split"] == "train"].reset_index(drop=True)
     classes = manifests.classes(manifest)
     class_index = training["label"].map({c: i for i, c in enumerate(classes)}).to_numpy()
-    images = [manifests.read_image(p) for p in training["path"]]
+    images = [reading.read_image(p) for p in training["path"]]
     crops = ImageCrops(images, training["pixels_per_um"], config)
     histories, held_out, members = [], [], []
     make_forest = ForestMaker(images, training, crops) if config.uses_textures else None
@@ -897,7 +897,7 @@ def scale_probe(machine: Machine, train: ImageCrops, test: ImageCrops) -> float:
 
 def image_crops(rows: pd.DataFrame, config: TrainingConfig) -> ImageCrops:
     """Read the images of these manifest rows and cut the crops by which they are judged."""
-    return ImageCrops([manifests.read_image(p) for p in rows["path"]], rows["pixels_per_um"], config)
+    return ImageCrops([reading.read_image(p) for p in rows["path"]], rows["pixels_per_um"], config)
 
 
 def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.DataFrame | None]:
@@ -976,7 +976,7 @@ def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataF
     training = manifest[manifest["split"] == "train"].reset_index(drop=True)
     classes = manifests.classes(manifest)
     crops = image_crops(training, config)
-    images = [manifests.read_image(p) for p in training["path"]]
+    images = [reading.read_image(p) for p in training["path"]]
     make_forest = ForestMaker(images, training, crops)
     rows = []
     for left_out in classes if len(classes) > 2 else ():

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from microrace.images import manifests
+from microrace.images import manifests, reading
 from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE
 
 COLUMNS = ("quiz", "image", "decision_maker", "kind", "answer")
@@ -220,7 +220,7 @@ def visual_similarity(manifest: pd.DataFrame) -> pd.DataFrame:
         One row a quiz image (index: file), one column a class and one for "none of these".
     """
     rows = manifest[manifest["split"].isin(["train", "quiz"])]
-    features = np.stack([looks(manifests.read_image(path)) for path in rows["path"]])
+    features = np.stack([looks(reading.read_image(path)) for path in rows["path"]])
     train = (rows["split"] == "train").to_numpy()
     features = (features - features[train].mean(0)) / (features[train].std(0) + 1e-9)
     names = manifests.classes(manifest)

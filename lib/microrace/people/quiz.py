@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from microrace.images import manifests
-from microrace.people import panel
+from microrace.images import manifests, reading
 from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE, SIMULATED
+from microrace.people import panel
 
 LONGEST_SIDE_PX = 2048  # larger quiz images are reduced to this; the page says so beside them
 REFERENCE_SIDE_PX = 480
@@ -57,7 +57,7 @@ def embedded(row, longest_side_px: int, quality: int) -> dict:
         src (data URI), width, height (px, as embedded), pixels_per_um (of the file), field_um (width, height),
         simulated, reduced_from (px of the file, or None).
     """
-    image = manifests.read_image(row.path)
+    image = reading.read_image(row.path)
     height, width = image.shape
     pixels = np.round(image * 255).astype(np.uint8)
     factor = min(1.0, longest_side_px / max(height, width))

@@ -258,8 +258,12 @@ def library_files(notebook: dict) -> list[Path]:
     Those are the modules it imports, those that these import in turn, and the package's data files. If the code
     cannot be parsed, every module counts.
     """
-    package = Path(__file__).parent
-    modules = {path.stem: path for path in package.glob("*.py") if path.stem not in ("study", "quiz")}
+    package = Path(__file__).parents[1]
+    modules = {
+        path.relative_to(package.parent).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): path
+        for path in package.rglob("*.py")
+        if path.parent.name != "study" and path.stem != "quiz"
+    }
     code = "\n".join(_source(cell) for cell in notebook["cells"] if cell["cell_type"] == "code")
     code = re.sub(r"^\s*[%!?].*$", "", code, flags=re.MULTILINE)  # IPython's own syntax
     found, queue = set(), [code]
@@ -272,9 +276,9 @@ def library_files(notebook: dict) -> list[Path]:
         names = set()
         for node in tree:
             if isinstance(node, ast.Import):
-                names |= {part for alias in node.names for part in alias.name.split(".")}
+                names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                names |= {*(node.module or "").split("."), *(alias.name for alias in node.names)}
+                names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
         new = (names & set(modules)) - found
         found |= new
         queue += [modules[name].read_text(encoding="utf-8") for name in new]
@@ -461,7 +465,7 @@ def check_inputs(dataset: Path, panel: Path | None) -> None:
 
 def _kernel_environment() -> None:
     """Let the notebooks' kernels find this very package, and nothing ask the network."""
-    library = str(Path(__file__).parents[1])
+    library = str(Path(__file__).parents[2])
     others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != library]
     os.environ["PYTHONPATH"] = os.pathsep.join([library, *others])
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one the user once installed
@@ -1002,6 +1006,3 @@ def main(argv: list[str] | None = None, **places) -> int:
         return 130
     return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main())
