@@ -1,5 +1,6 @@
 """Where things are, found from this file's own place and never from the working directory."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -9,6 +10,8 @@ RENDERED = DATA / "rendered"
 PANELS = DATA / "panels"
 RUNS = ROOT / "runs"
 FIGURES = ROOT / "figures"
+# Features of crops, which every study shares and any of them can make anew.
+FEATURES = Path(os.environ.get("MICRORACE_FEATURES") or ROOT / ".cache" / "features")
 
 # Real micrographs kept beside the project, never inside it; whatever uses them skips when absent.
 SHARED_MANIFEST = ROOT.parent / "shared" / "micrographs" / "manifest.csv"
