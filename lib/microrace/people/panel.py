@@ -1,16 +1,14 @@
-"""Answer sheets of readers: read and check them, or simulate a panel that is marked as simulated."""
+"""Answer sheets of readers: read and check them."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from microrace.images import manifests, reading
+from microrace.images import manifests
 from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE
 
 COLUMNS = ("quiz", "image", "decision_maker", "kind", "answer")
@@ -137,156 +135,3 @@ def read_sheets(directory, manifest: pd.DataFrame) -> pd.DataFrame:
     for column in OPTIONAL:
         table[column] = pd.to_numeric(table[column], errors="coerce") if column in table else np.nan
     return table[[*COLUMNS, *OPTIONAL]]
-
-
-@dataclass(frozen=True)
-class PanelModel:
-    """The psychometric model of the simulated panel; every number is this study's choice.
-
-    A Rasch model with lapses: a reader of ability a answers an image of difficulty d rightly with probability
-    logistic(a - d), but for lapses, in which any answer is as likely as any other. An image is harder the more it
-    looks like another class than its own, and the farther its scale lies from the middle of the quiz. A wrong answer
-    falls on the classes that look like the image (`visual_similarity`), by a softmax.
-
-    Attributes
-    ----------
-    mean_ability, sd_ability : float
-        Of the readers, in logits.
-    sd_difficulty : float
-        Of what makes images differ besides looks and scale, in logits.
-    similarity_penalty : float
-        Logits for each standard deviation by which the closest other class looks more like the image than its own.
-    confusion_sharpness : float
-        How strongly wrong answers go to classes that look like the image; at 0 all are as likely.
-    scale_penalty : float
-        Logits that an image is harder for each octave that it lies beyond the middle scale of the quiz.
-    lapse : float
-        Share of answers given without looking.
-    experience_slope : float
-        Logits an e-fold of years.
-    """
-
-    mean_ability: float = 1.1
-    sd_ability: float = 0.7
-    sd_difficulty: float = 1.0
-    similarity_penalty: float = 0.6
-    confusion_sharpness: float = 1.5
-    scale_penalty: float = 0.12
-    lapse: float = 0.03
-    experience_slope: float = 0.25
-
-
-def looks(image: np.ndarray) -> np.ndarray:
-    """What an image looks like at first sight, in ten numbers: how coarse, how directed, how dark or bright its features.
-
-    The logarithm of the share of the power spectrum in seven octaves of wavelength, the coherence of the structure
-    tensor (Bigun and Granlund, 1987) at two scales, and the skewness of the grey. They play a reader's eye in the
-    simulation; the machine never sees them.
-
-    Parameters
-    ----------
-    image : array (H, W)
-
-    Returns
-    -------
-    array (10,)
-    """
-    side = min(image.shape)
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    square = cv2.resize(np.float32(image[top : top + side, left : left + side]), (256, 256), interpolation=cv2.INTER_AREA)
-    square = (square - square.mean()) / (square.std() + 1e-6)
-    window = np.outer(np.hanning(256), np.hanning(256))
-    power = np.abs(np.fft.rfft2(square * window)) ** 2
-    cycles = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256)[None, :]) * 256
-    octave = np.floor(np.log2(np.maximum(cycles, 1))).astype(int)
-    bands = np.array([power[(octave == o) & (cycles >= 1)].sum() for o in range(7)])
-    coherence = []
-    for sigma in (2, 6):
-        gy, gx = np.gradient(cv2.GaussianBlur(square, (0, 0), sigma / 2))
-        xx, yy, xy = (cv2.GaussianBlur(v, (0, 0), 3 * sigma) for v in (gx * gx, gy * gy, gx * gy))
-        coherence.append((np.hypot(xx - yy, 2 * xy) / (xx + yy + 1e-9)).mean())
-    return np.array([*np.log(bands / bands.sum() + 1e-6), *coherence, (square**3).mean()])
-
-
-def visual_similarity(manifest: pd.DataFrame) -> pd.DataFrame:
-    """How much each quiz image looks like each class, in standard deviations over all images and classes.
-
-    Minus the distance from the image's `looks` to the mean of the class's training images, standardised; the column
-    "none of these" is 0 throughout, as a reader has no picture of it.
-
-    Returns
-    -------
-    DataFrame
-        One row a quiz image (index: file), one column a class and one for "none of these".
-    """
-    rows = manifest[manifest["split"].isin(["train", "quiz"])]
-    features = np.stack([looks(reading.read_image(path)) for path in rows["path"]])
-    train = (rows["split"] == "train").to_numpy()
-    features = (features - features[train].mean(0)) / (features[train].std(0) + 1e-9)
-    names = manifests.classes(manifest)
-    means = np.stack([features[train & (rows["label"] == c).to_numpy()].mean(0) for c in names])
-    closeness = -np.linalg.norm(features[~train][:, None] - means[None], axis=2)
-    closeness = (closeness - closeness.mean()) / (closeness.std() + 1e-9)
-    return pd.DataFrame(closeness, index=rows.loc[~train, "file"], columns=names).assign(**{NONE_OF_THESE: 0.0})
-
-
-def simulate(
-    manifest: pd.DataFrame,
-    *,
-    n_readers: int = 12,
-    seed: int = 0,
-    model: PanelModel | None = None,
-    similarity: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Simulate a panel's answers; every row's ``kind`` is "simulated human".
-
-    Parameters
-    ----------
-    manifest : DataFrame
-    n_readers, seed : int
-    model : PanelModel, optional
-    similarity : DataFrame, optional
-        As `visual_similarity` gives it, which is asked when there is none.
-
-    Returns
-    -------
-    DataFrame
-        As `read_sheets`. ``attrs["ability"]`` and ``attrs["difficulty"]`` hold the truth, in logits.
-    """
-    model = model or PanelModel()
-    rng = np.random.default_rng([seed, 4711])
-    truth = manifests.truth(manifest)
-    alike = (visual_similarity(manifest) if similarity is None else similarity).reindex(truth.index)
-    classes = list(alike.columns)
-    own = np.array([alike.loc[image, answer] for image, answer in truth.items()])
-    other = np.array([alike.loc[image].drop(answer).max() for image, answer in truth.items()])
-    ambiguity = (other - own - (other - own).mean()) / ((other - own).std() + 1e-9)
-    log_scale = np.log2(manifest.set_index("file")["pixels_per_um"].reindex(truth.index).to_numpy())
-    off_middle = np.abs(log_scale - np.median(log_scale))
-    difficulty = rng.normal(0, model.sd_difficulty, len(truth)) + model.similarity_penalty * ambiguity
-    difficulty += model.scale_penalty * (off_middle - off_middle.mean())
-    years = np.round(rng.gamma(1.5, 7, n_readers), 1)
-    experience = model.experience_slope * (np.log1p(years) - np.log1p(years).mean())
-    ability = model.mean_ability + experience + rng.normal(0, model.sd_ability, n_readers)
-    wrong = np.exp(model.confusion_sharpness * alike.to_numpy())
-    wrong[[classes.index(t) == np.arange(len(classes)) for t in truth]] = 0
-    wrong /= wrong.sum(axis=1, keepdims=True)
-    rows = []
-    for r in range(n_readers):
-        right = 1 / (1 + np.exp(-(ability[r] - difficulty)))
-        for i, (image, answer) in enumerate(truth.items()):
-            if rng.random() < model.lapse:
-                given = classes[rng.integers(len(classes))]
-            elif rng.random() < right[i]:
-                given = answer
-            else:
-                given = classes[rng.choice(len(classes), p=wrong[i])]
-            confidence = np.clip(rng.beta(1 + 6 * right[i], 1 + 6 * (1 - right[i])), 0, 1)
-            seconds = np.exp(rng.normal(2.4 + 0.4 * difficulty[i] - 0.1 * ability[r], 0.4))
-            rows.append((image, f"simulated {r + 1:02d}", given, seconds, confidence, years[r]))
-    table = pd.DataFrame(rows, columns=["image", "decision_maker", "answer", *OPTIONAL])
-    table.insert(0, "quiz", manifests.quiz_id(manifest))
-    table.insert(3, "kind", "simulated human")
-    table["seconds"], table["confidence"] = table["seconds"].round(1), table["confidence"].round(2)
-    table.attrs = {"ability": ability.tolist(), "difficulty": difficulty.tolist()}
-    return table
