@@ -72,8 +72,14 @@ def smooth_noise(field: Field, correlation_um: float) -> np.ndarray:
         return field.rng.standard_normal(field.shape, np.float32) * np.float32(min(1.0, 2.05 * cell_px))
     (i, wi), (j, wj) = _spline_taps(rows, cell_px), _spline_taps(columns, cell_px)
     nodes = field.rng.standard_normal((i[-1] + 4, j[-1] + 4), np.float32)
-    tall = sum(wi[:, k, None] * nodes[i + k] for k in range(4))
-    return sum(wj[:, k] * tall[:, j + k] for k in range(4))
+    # Columns first, where there are few rows: whole rows are then added up, which lie together in memory.
+    wide = sum(wj[:, k] * nodes[:, j + k] for k in range(4))
+    if len(nodes) <= 96:
+        taps = np.zeros((rows, len(nodes)), np.float32)
+        for k in range(4):
+            taps[np.arange(rows), i + k] = wi[:, k]
+        return taps @ wide
+    return sum(wi[:, k, None] * wide[i + k] for k in range(4))
 
 
 def of_cell(field: Field, index: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -10,6 +10,8 @@ from scipy.spatial import cKDTree
 
 from microrace.images.render.field import Field, of_cell, random_of, smooth_noise
 
+GOLDEN = np.uint32(2_654_435_769)  # 2 ** 32 over the golden ratio
+
 
 @dataclass
 class Cells:
@@ -59,35 +61,36 @@ def voronoi(field: Field, diameter_um: float, *, waviness: float = 0.05, spread:
     points = points[inside]
     # The weight becomes a third coordinate, so that the nearest point in space is the cell's of the power diagram.
     third = diameter_um * np.sqrt(np.maximum(0, 0.6 * spread * (1.5 + rng.standard_normal(len(points)))))
-    tree = cKDTree(np.column_stack([points, third]))
+    tree = cKDTree(np.column_stack([points, third]), leafsize=8)
+    points_x, points_y = points.T.copy()
     x, y = field.x_um, field.y_um
     if waviness:
         x, y = (c + waviness * diameter_um * smooth_noise(field, 0.5 * diameter_um) for c in (x, y))
 
-    def ask(x, y):
+    def ask(x, y, n_cells):
         query = np.stack([x.ravel(), y.ravel(), np.zeros(x.size, np.float32)], 1)
-        distance, nearest = tree.query(query, k=6)
-        # The nearest boundary need not be that with the second cell, nor, seldom, with one of the six asked for.
-        own = points[nearest[:, 0]]
-        apart = [np.linalg.norm(points[nearest[:, k]] - own, axis=1) + 1e-9 for k in range(1, 6)]
-        to_side = np.stack(
-            [(distance[:, k] ** 2 - distance[:, 0] ** 2) / (2 * a) for k, a in zip(range(1, 6), apart, strict=True)]
-        )
-        side = to_side.argmin(0)
-        neighbour = np.take_along_axis(nearest[:, 1:], side[:, None], 1)[:, 0]
-        boundary = np.take_along_axis(to_side, side[None], 0)[0]
-        return np.stack([nearest[:, 0], neighbour], 1), boundary.astype(np.float32)
+        distance, nearest = tree.query(query, k=n_cells)
+        # The nearest boundary need not be that with the second cell, nor, seldom, with one of those asked for.
+        own, others = nearest[:, 0], nearest[:, 1:].T
+        boundary, neighbour = np.full(len(own), np.inf), own.copy()
+        for k, other in enumerate(others, 1):
+            apart = np.hypot(points_x[other] - points_x[own], points_y[other] - points_y[own]) + 1e-9
+            to_side = (distance[:, k] ** 2 - distance[:, 0] ** 2) / (2 * apart)
+            closer = to_side < boundary
+            boundary[closer], neighbour[closer] = to_side[closer], other[closer]
+        return own, neighbour, boundary.astype(np.float32)
 
-    # Asked once for four pixels of the finer grid, and for each of the four where a boundary is near.
-    size, half_size = field.shape[::-1], (field.shape[1] // 2, field.shape[0] // 2)
-    nearest, boundary = ask(*(cv2.resize(c, half_size, interpolation=cv2.INTER_AREA) for c in (x, y)))
-    nearest = nearest.reshape(half_size[1], half_size[0], 2).repeat(2, 0).repeat(2, 1)
-    boundary = cv2.resize(boundary.reshape(half_size[::-1]), size)
-    near = boundary < 2.5 / field.fine_pixels_per_um
-    if near.any():
-        nearest[near], boundary[near] = ask(x[near], y[near])
-    low, high = nearest.min(-1), nearest.max(-1)
-    return Cells(nearest[..., 0], boundary, (low * 73_856_093 ^ high * 19_349_663) & 0xFFFF)
+    # Asked once for 4 or 16 pixels of the finer grid, and for each of them where a boundary is near.
+    size, step_px = field.shape[::-1], 4 if diameter_um * field.fine_pixels_per_um > 64 else 2
+    coarse = (size[0] // step_px, size[1] // step_px)
+    own, neighbour, boundary = ask(*(cv2.resize(c, coarse, interpolation=cv2.INTER_AREA) for c in (x, y)), 6)
+    own, neighbour = (c.reshape(coarse[::-1]).repeat(step_px, 0).repeat(step_px, 1) for c in (own, neighbour))
+    boundary = cv2.resize(boundary.reshape(coarse[::-1]), size)
+    near = np.flatnonzero(boundary < 1.25 * step_px / field.fine_pixels_per_um)
+    if len(near):
+        own.flat[near], neighbour.flat[near], boundary.flat[near] = ask(x.flat[near], y.flat[near], 4)
+    low, high = np.minimum(own, neighbour), np.maximum(own, neighbour)
+    return Cells(own, boundary, (low * 73_856_093 ^ high * 19_349_663) & 0xFFFF)
 
 
 def line(field: Field, distance_um: np.ndarray, width_um) -> np.ndarray:
@@ -169,18 +172,20 @@ def particles(field: Field, diameter_um: float, area_share: float, *, spread: fl
     free = np.ones((n, 24), bool) if where is None else where[y.astype(int), x.astype(int)]
     canvas, taken = (np.zeros((rows * up, columns * up), np.uint8) for _ in range(2))
     gap = 0.35 * np.median(diameter) if n else 0
+    column, row = (x * up).astype(int), (y * up).astype(int)
     for i in range(n):
-        for k in np.flatnonzero(free[i]):
-            if taken[int(y[i, k] * up), int(x[i, k] * up)]:
-                continue
-            degrees = turn[i] if angle_deg is None else float(angle_deg[int(y[i, k]), int(x[i, k])] + tilt[i])
-            centre = (int((x[i, k] * up - 0.5) * 16), int((y[i, k] * up - 0.5) * 16))
-            # OpenCV fills about a quarter of a pixel too far.
-            axes = tuple(max(1, int((a - 0.25) * 16)) for a in (long_axis[i], short_axis[i]))
-            cv2.ellipse(canvas, centre, axes, degrees, 0, 360, 255, -1, cv2.LINE_AA, 4)
-            axes = tuple(int((a + gap) * 16) for a in (long_axis[i], short_axis[i]))
-            cv2.ellipse(taken, centre, axes, degrees, 0, 360, 1, -1, cv2.LINE_8, 4)
-            break
+        open_places = free[i] & (taken[row[i], column[i]] == 0)
+        k = int(open_places.argmax())
+        if not open_places[k]:
+            continue
+        at_x, at_y = float(x[i, k]), float(y[i, k])
+        degrees = turn[i] if angle_deg is None else float(angle_deg[int(at_y), int(at_x)] + tilt[i])
+        centre = (int((at_x * up - 0.5) * 16), int((at_y * up - 0.5) * 16))
+        # OpenCV fills about a quarter of a pixel too far.
+        axes = tuple(max(1, int((a - 0.25) * 16)) for a in (long_axis[i], short_axis[i]))
+        cv2.ellipse(canvas, centre, axes, degrees, 0, 360, 255, -1, cv2.LINE_AA, 4)
+        axes = tuple(int((a + gap) * 16) for a in (long_axis[i], short_axis[i]))
+        cv2.ellipse(taken, centre, axes, degrees, 0, 360, 1, -1, cv2.LINE_8, 4)
     canvas = canvas.astype(np.float32) / 255
     if up > 1:
         canvas = cv2.resize(canvas, (columns, rows), interpolation=cv2.INTER_AREA)
@@ -229,17 +234,22 @@ def laths(field: Field, width_um: float, angle, packet: np.ndarray, *, bend: flo
     along = (field.y_um * np.cos(angle) - field.x_um * np.sin(angle)) / width_um
     across = across + bend * smooth_noise(field, 10 * width_um)
     # Neighbours differ in width, between 0.55 and 1.45 of the mean.
-    phase = 2.1 * across + packet % 61
-    across = across + 0.45 / 2.1 * np.sin(phase)
+    # Whole numbers wrap around at 32 bits; positions in widths are exact enough as float32.
+    packet = packet.astype(np.uint32)
+    phase = np.float32(2.1) * across + (packet % np.uint32(61)).astype(np.float32)
+    across = across + np.float32(0.45 / 2.1) * np.sin(phase)
     row = np.floor(across)
     within = across - row
-    start = (row * 0.618034 + packet * 0.317) % 1.0 * 7.0
-    lean = np.where((row.astype(np.int64) + packet) % 2 == 0, taper, -taper)
-    piece = np.floor((along + lean * within) / length + start)
-    key = (row.astype(np.int64) * 73_856_093) ^ (piece.astype(np.int64) * 19_349_663) ^ (packet * 83_492_791)
-    key = (key ^ (key >> 17)) & 0xFFFF
-    edge = (0.5 - np.abs(within - 0.5)) * width_um / (1 + 0.45 * np.cos(phase))
-    return key, edge.astype(np.float32), (along * width_um).astype(np.float32)
+    row_id = row.astype(np.int32).view(np.uint32)
+    # A golden-section step from row to row staggers the ends.
+    start = (row_id * GOLDEN + packet * np.uint32(1_361_504_633)) * np.float32(7 / 2**32)
+    lean = np.where((row_id + packet) & np.uint32(1), np.float32(-taper), np.float32(taper))
+    piece = np.floor((along + lean * within) / np.float32(length) + start).astype(np.int32).view(np.uint32)
+    key = row_id * np.uint32(73_856_093) ^ piece * np.uint32(19_349_663) ^ packet * np.uint32(83_492_791)
+    key = (key ^ (key >> np.uint32(17))) & np.uint32(0xFFFF)
+    from_side = np.float32(0.5) - np.abs(within - np.float32(0.5))
+    edge = from_side * np.float32(width_um) / (1 + np.float32(0.45) * np.cos(phase))
+    return key.astype(np.int64), edge, along * np.float32(width_um)
 
 
 def lath_tone(field: Field, key: np.ndarray, width_um: float) -> np.ndarray:
@@ -337,5 +347,6 @@ def martensite_frame(field: Field, block_um: float) -> tuple[Cells, Cells, np.nd
     packet = voronoi(field, block_um * 9, waviness=0.16, spread=0.6)
     packet_id = packet.index + grain.index * 7_919
     variant = (packet_id * 2_654_435_761 >> 7) % 4
-    angle = of_cell(field, grain.index, 0, np.pi) + variant * (np.pi / 4) + 0.12 * np.sin(packet_id)
-    return grain, packet, packet_id, angle.astype(np.float32)
+    lean = np.sin((packet_id % 710).astype(np.float32))
+    angle = of_cell(field, grain.index, 0, np.pi) + variant.astype(np.float32) * np.float32(np.pi / 4) + 0.12 * lean
+    return grain, packet, packet_id, angle
