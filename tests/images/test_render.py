@@ -192,6 +192,25 @@ def test_sizes_stay_within_the_literature_s():
             assert 0.99 * low <= row.size_um <= 1.01 * high
 
 
+def test_the_plan_says_what_can_be_seen_of_each_picture():
+    table = quizzes.plan(1)
+    pearlite = table[table["label"] == "pearlite"]
+    assert np.allclose(pearlite["feature_size_px"], pearlite["size_um"] * pearlite["pixels_per_um"], rtol=0.01)
+    field_px = fields.WIDTH_PX * fields.HEIGHT_PX
+    assert np.allclose(pearlite["features_in_view"], field_px / pearlite["feature_size_px"] ** 2, rtol=0.02)
+    # The light microscope resolves a quarter of a micrometre, however large it is printed.
+    optical = pearlite[(pearlite["modality"] == "optical") & (pearlite["pixels_per_um"] > 8)]
+    assert len(optical) and np.allclose(optical["feature_over_resolution"], optical["size_um"] / 0.25, rtol=0.01)
+    electrons = pearlite[pearlite["modality"] == "sem"]
+    assert np.allclose(electrons["feature_over_resolution"], electrons["feature_size_px"] / 2, rtol=0.02)
+    broken = [p["degeneracy"] > 1.2 for p in pearlite["parameters"]]
+    assert any(broken) and list(pearlite["ambiguity"] > 0) == broken
+    known = set(specimens.QUIZ_1) | {manifests.NONE_OF_THESE}
+    assert all(set(names.split("; ")) <= known for names in table["mistaken_for"])
+    second = quizzes.plan(2)
+    assert all(set(names.split("; ")) <= set(specimens.QUIZ_2) for names in second["mistaken_for"])
+
+
 def test_another_quiz_and_an_unknown_label_are_refused():
     with pytest.raises(ValueError, match="quiz 3"):
         quizzes.plan(3)
@@ -280,6 +299,8 @@ def test_the_manifest_is_valid_and_matches_the_images(small_quiz):
     assert len(table) == 2 * (5 + 5 + 3)
     assert table.attrs["simulated"]
     raw = pd.read_csv(small_quiz)
+    # What the simulated panel needs to know passes through.
+    assert (table["feature_over_resolution"].astype(float) > 0).all() and (table["mistaken_for"] != "").all()
     for row in raw.itertuples():
         data = (small_quiz.parent / row.file).read_bytes()
         assert hashlib.sha256(data).hexdigest() == row.sha256

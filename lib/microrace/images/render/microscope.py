@@ -70,6 +70,38 @@ def image_surface(field: Field, tone: np.ndarray, relief: np.ndarray, s: dict) -
     return np.clip(np.round(image * 255), 0, 255).astype(np.uint8)
 
 
+def visibility(label: str, parameters: dict, pixels_per_um: float, modality: str) -> dict:
+    """What a picture of `render_image` can show of its class: the truth from which a reader's difficulty is drawn.
+
+    Parameters
+    ----------
+    label, parameters, pixels_per_um, modality
+        As in `render_image`.
+
+    Returns
+    -------
+    dict
+        feature_size_px (of the feature that tells the class), feature_over_resolution (its size over what is resolved:
+        two pixels, or the microscope's resolution where that is worse), features_in_view (how many ruling features
+        the field holds), ambiguity (how much the specimen looks like the classes it is mistaken for, of 1),
+        mistaken_for (their names, separated by semicolons).
+    """
+    recipe = (QUIZ_1 | QUIZ_1_NONE | QUIZ_2)[label]
+    size_um = parameters["size_um"]
+    resolved_um = max(2 / pixels_per_um, SEM_RESOLUTION_UM if modality == "sem" else OPTICAL_RESOLUTION_UM)
+    # Broken lamellae, and carbides still lying where lamellae were, are no textbook's pearlite and spheroidite.
+    atypical = 0.5 * (
+        (label == "pearlite" and parameters["degeneracy"] > 1.2) or (label == "spheroidite" and parameters["in_rows"])
+    )
+    return {
+        "feature_size_px": recipe.telling * size_um * pixels_per_um,
+        "feature_over_resolution": recipe.telling * size_um / resolved_um,
+        "features_in_view": WIDTH_PX * HEIGHT_PX / (size_um * pixels_per_um) ** 2,
+        "ambiguity": recipe.ambiguity + atypical,
+        "mistaken_for": "; ".join(recipe.mistaken_for),
+    }
+
+
 def render_image(label: str, parameters: dict, pixels_per_um: float, modality: str, seed, *, brightness: float = 0.5,
                  contrast: float = 0.13, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX) -> np.ndarray:  # fmt: skip
     """Render one micrograph.

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from microrace.images.render.microscope import render_image
+from microrace.images.render.microscope import render_image, visibility
 from microrace.images.render.specimens import QUIZ_1, QUIZ_1_NONE, QUIZ_2, draw_specimen
 from microrace.progress import track
 
@@ -56,8 +56,8 @@ def plan(quiz: int, seed: int = 0, limit_per_class: int | None = None) -> pd.Dat
     -------
     DataFrame
         file, label, split, pixels_per_um, modality, specimen, split_group, source, licence, size_um (the specimen's
-        ruling size, the truth behind the picture), and what `render_image` needs besides: parameters (dict),
-        brightness and contrast (mean and standard deviation of the grey, of 1).
+        ruling size, the truth behind the picture), what `visibility` says of the picture, and what `render_image` needs
+        besides: parameters (dict), brightness and contrast (mean and standard deviation of the grey, of 1).
 
     Raises
     ------
@@ -94,19 +94,23 @@ def plan(quiz: int, seed: int = 0, limit_per_class: int | None = None) -> pd.Dat
             parameters = draw_specimen(recipe, float(np.exp(np.mean(np.log(own)))), np.random.default_rng(
                 [seed, quiz, class_number, specimen]))  # fmt: skip
             for k, pixels_per_um in enumerate(own):
+                pixels_per_um = float(f"{pixels_per_um:.4g}")
                 optical = quiz == 1 and pixels_per_um < OPTICAL_HIGHEST_PIXELS_PER_UM and (specimen + k) % 3 > 0
+                modality = "optical" if optical else "sem"
+                seen = visibility(name, parameters, pixels_per_um, modality)
                 rows.append(
                     {
                         "label": name,
                         "split": split,
-                        "pixels_per_um": float(f"{pixels_per_um:.4g}"),
-                        "modality": "optical" if optical else "sem",
+                        "pixels_per_um": pixels_per_um,
+                        "modality": modality,
                         "specimen": f"{name.replace(' ', '-')}-{split}-{specimen:02d}",
                         "parameters": parameters,
                         "brightness": brightness[len(rows) - first],
                         "contrast": contrast[len(rows) - first],
                         "size_um": float(f"{parameters['size_um']:.4g}"),
                     }
+                    | {k: v if isinstance(v, str) else float(f"{v:.3g}") for k, v in seen.items()}
                 )
     table = pd.DataFrame(rows)
     # File names say nothing of the class.
@@ -117,7 +121,7 @@ def plan(quiz: int, seed: int = 0, limit_per_class: int | None = None) -> pd.Dat
     table["licence"] = "CC0-1.0"
     return table.sort_values("file", ignore_index=True)[
         ["file", "label", "split", "pixels_per_um", "modality", "specimen", "split_group", "source", "licence", "size_um",
-         "parameters", "brightness", "contrast"]
+         *seen, "parameters", "brightness", "contrast"]
     ]  # fmt: skip
 
 
