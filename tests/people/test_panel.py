@@ -5,6 +5,8 @@ import json
 import openpyxl
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from microrace.images import manifests
 from microrace.people import panel
@@ -178,6 +180,24 @@ def test_one_person_is_one_reader_and_two_are_two(manifest, sheet, tmp_path):
 def test_none_of_these_and_no_answer_are_answers(manifest, sheet, tmp_path):
     write(tmp_path, anna=sheet.assign(answer=[manifests.NONE_OF_THESE, manifests.NO_ANSWER] * 4))
     assert set(panel.read_sheets(tmp_path, manifest)["answer"]) == {"none of these", "no answer"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_sheet_spoilt_anywhere_is_read_or_refused_in_words(manifest, sheet, tmp_path, data):
+    """Cut off, bytes changed, cells replaced: a table of the quiz's answers comes out, or a message with the file's name."""
+    whole = bytearray(text(sheet).encode())
+    for _ in range(data.draw(st.integers(0, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    cells = whole.replace(b"12.5", data.draw(st.text(max_size=8)).encode("utf-8", "replace"))
+    (tmp_path / "anna.csv").write_bytes(cells[: data.draw(st.integers(0, len(cells)))])
+    try:
+        read = panel.read_sheets(tmp_path, manifest)
+    except SheetError as error:
+        assert "anna.csv" in str(error)
+    else:
+        assert set(read["answer"]) <= {*manifests.classes(manifest), manifests.NONE_OF_THESE, manifests.NO_ANSWER}
+        assert read["confidence"].dropna().between(0, 1).all() and not read.duplicated(["decision_maker", "image"]).any()
 
 
 # ---- panels as they come ----
