@@ -53,7 +53,7 @@ def make_manifest(folder, quiz_labels=(*LABELS, *LABELS, SECRET)):
         blobs = cv2.GaussianBlur(random.random((120, 160)).astype(np.float32), (0, 0), 3)
         blobs = cv2.normalize(blobs, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
         Image.fromarray(blobs).save(folder / file)
-        source = "simulated: a test" if i % 2 else "a test"
+        source = ("simulated: a test", "Simulated: a test")[i % 4 > 1] if i % 2 else "a test"
         table.append({"file": file, "label": label, "split": split, "pixels_per_um": 0.8 * 1.7**i, "source": source})
     pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
     return manifests.read_manifest(folder / "manifest.csv")

@@ -71,7 +71,7 @@ def embedded(row, longest_side_px: int, quality: int) -> dict:
         "height": pixels.shape[0],
         "pixels_per_um": float(row.pixels_per_um),
         "field_um": [width / row.pixels_per_um, height / row.pixels_per_um],
-        "simulated": row.source.startswith(SIMULATED),
+        "simulated": row.source.lower().startswith(SIMULATED),
         "reduced_from": [width, height] if factor < 1 else None,
     }
 
