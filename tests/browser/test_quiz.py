@@ -36,6 +36,10 @@ LABELS = [
 ]
 LABELS_SORTED = sorted(LABELS)
 SECRET = "unobtainium"
+WORDS = {
+    "title": "<b>Which</b> & why?",
+    "contact": '"><script>window.pwned=4</script><img src=x onerror=pwned=5>{{ 7 * 7 }}',
+}
 
 
 def make_manifest(folder, quiz_labels=(*LABELS, *LABELS, SECRET)):
@@ -49,7 +53,7 @@ def make_manifest(folder, quiz_labels=(*LABELS, *LABELS, SECRET)):
         blobs = cv2.GaussianBlur(random.random((120, 160)).astype(np.float32), (0, 0), 3)
         blobs = cv2.normalize(blobs, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
         Image.fromarray(blobs).save(folder / file)
-        source = "simulated: a test" if i % 2 else "a test"
+        source = ("simulated: a test", "Simulated: a test")[i % 4 > 1] if i % 2 else "a test"
         table.append({"file": file, "label": label, "split": split, "pixels_per_um": 0.8 * 1.7**i, "source": source})
     pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
     return manifests.read_manifest(folder / "manifest.csv")
@@ -80,7 +84,7 @@ def run(manifest, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(manifest, run, tmp_path_factory):
-    return quiz.write(tmp_path_factory.mktemp("page") / "quiz.html", manifest, run, title="<b>Which</b> & why?")
+    return quiz.write(tmp_path_factory.mktemp("page") / "quiz.html", manifest, run, **WORDS)
 
 
 def page_data(text):
@@ -135,12 +139,16 @@ def test_embedded_images_keep_their_scale_and_carry_no_metadata(manifest, page, 
 
 def test_page_is_self_contained_and_reproducible(manifest, run, page):
     text = page.read_text(encoding="utf-8")
-    assert text == quiz.build(manifest, run, title="<b>Which</b> & why?")
+    assert text == quiz.build(manifest, run, **WORDS)
     assert not re.search(r"""(?:src|href|url\()\s*=?\s*["']?(?:https?:)?//""", text)
     assert "default-src 'none'" in text
-    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL).group(1)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in text
+    assert "unsafe" not in re.search('Security-Policy" content="([^"]*)"', text).group(1)
+    for element in ("script", "style"):
+        (source,) = re.findall(f"<{element}>(.*?)</{element}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{digest}'" in text
+    # Nothing that the policy would have to allow besides: no style attribute, no handler.
+    assert not re.search(r"<[a-z]+ [^>]*\b(style|on[a-z]+)=", re.sub("<script.*?</script>", "", text, flags=re.DOTALL))
 
 
 def test_opaque_names_depend_on_quiz_and_content():
@@ -189,6 +197,12 @@ def test_comparison_is_of_the_same_quiz(manifest, run, tmp_path):
     assert (machine["low"], machine["high"]) == (0.5, 1.0)
     assert "simulated panel, 2 readers" in mean["name"] and mean["readers"] == pytest.approx([3 / 7, 5 / 7])
     assert vote["low"] is None and vote["accuracy"] == pytest.approx(5 / 7)
+    # A reader who was not shown every image, and another machine in the panel.
+    readers.loc[1, "n_images"] = 4
+    readers.loc[2, ["decision_maker", "kind"]] = "resnet", "machine"
+    readers.to_csv(tmp_path / "readers.csv", index=False)
+    names = [row["name"] for row in quiz.comparison_rows(tmp_path, manifest)]
+    assert names[:2] == ["The machine", "Another machine, resnet"]
     readers.assign(n_images=8).to_csv(tmp_path / "readers.csv", index=False)
     with pytest.raises(quiz.QuizError, match="7 quiz images"):
         quiz.comparison_rows(tmp_path, manifest)
@@ -668,3 +682,24 @@ def test_hostile_labels_stay_text(reader, page):
     assert options == [*LABELS_SORTED, NONE_OF_THESE]
     assert reader.js("return window.pwned") is None
     assert not reader.all("[onerror]") and len(reader.all("script")) == 2
+    assert WORDS["contact"] in reader.js("return document.getElementById('screen-start').textContent")
+
+
+def test_the_policy_stops_what_got_in_all_the_same(reader, page):
+    """Were a text ever put in as markup, neither its script nor its style nor its address would do anything."""
+    reader.open(page.as_uri())
+    inject = """
+      const script = document.createElement('script');
+      try { script.textContent = 'window.pwned = 6'; document.body.append(script); } catch {}
+      try { document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.pwned = 7">'); } catch {}
+      const style = document.createElement('style');
+      style.textContent = 'h1 { color: rgb(1, 2, 3) !important }';
+      document.head.append(style);
+      const answered = arguments[arguments.length - 1];
+      fetch('data:text/plain,x').then(() => answered('fetched'), () => answered('stopped'));
+    """
+    assert reader.driver.execute_async_script(inject) == "stopped"
+    assert reader.js("return window.pwned") is None
+    assert reader.js("return getComputedStyle(document.querySelector('h1')).color") != "rgb(1, 2, 3)"
+    complaints = [entry["message"] for entry in reader.driver.get_log("browser")]
+    assert any("Content Security Policy" in message for message in complaints)

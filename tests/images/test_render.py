@@ -11,11 +11,13 @@ from scipy.stats import binom
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from microrace.images import manifests, render
+from microrace.images import manifests
+from microrace.images.render import field as fields
+from microrace.images.render import microscope, quizzes, recipes, specimens, structures
 
 
 def field(pixels_per_um, seed=0, **size):
-    return render.Field.make(pixels_per_um, np.random.default_rng(seed), **size)
+    return fields.Field.make(pixels_per_um, np.random.default_rng(seed), **size)
 
 
 # --- building blocks ---
@@ -26,7 +28,7 @@ def field(pixels_per_um, seed=0, **size):
 def test_lamellae_have_their_spacing_in_um_at_every_scale(pixels_per_um, angle):
     f = field(pixels_per_um)
     spacing_um = 12.3 / pixels_per_um  # any multiple of pixels; the check below is in um
-    image = render.lamellae(f, spacing_um, angle)
+    image = structures.lamellae(f, spacing_um, angle)
     image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     window = np.outer(np.hanning(image.shape[0]), np.hanning(image.shape[1]))
     power = np.abs(np.fft.rfft2((image - image.mean()) * window, s=(2048, 2048)))
@@ -39,17 +41,17 @@ def test_lamellae_have_their_spacing_in_um_at_every_scale(pixels_per_um, angle):
 
 @pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
 def test_lamellae_fill_their_share_and_unresolved_ones_are_flat_grey(share):
-    resolved = render.lamellae(field(40.0), 0.5, 0.3, share=share)
+    resolved = structures.lamellae(field(40.0), 0.5, 0.3, share=share)
     assert resolved.mean() == pytest.approx(share, abs=0.01)
     assert resolved.std() == pytest.approx(np.sqrt(share * (1 - share)), rel=0.1)
-    unresolved = render.lamellae(field(1.1), 0.1, 0.3, share=share)
+    unresolved = structures.lamellae(field(1.1), 0.1, 0.3, share=share)
     assert unresolved.mean() == pytest.approx(share, abs=0.01)
     assert unresolved.std() < 0.06 * resolved.std()
 
 
 def test_unresolved_pearlite_loses_its_lamellae_in_the_image_by_itself():
     """The same specimen: lamellae rule the picture at 60 pixels a um and are gone at 1.5."""
-    parameters = render.draw_specimen(render.QUIZ_1["pearlite"], 30.0, np.random.default_rng(3)) | {
+    parameters = specimens.draw_specimen(specimens.QUIZ_1["pearlite"], 30.0, np.random.default_rng(3)) | {
         "size_um": 0.2,
         "proeutectoid": 0.0,
         "degeneracy": 0.0,
@@ -58,7 +60,7 @@ def test_unresolved_pearlite_loses_its_lamellae_in_the_image_by_itself():
     def fine_share(pixels_per_um):
         f = field(pixels_per_um)
         s = parameters | {"modality": "sem", "carbide_tone": 0.8, "groove_um": 0.08}
-        tone, _ = render.pearlite(f, s)
+        tone, _ = recipes.pearlite(f, s)
         image = cv2.resize(tone, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         return (image - cv2.GaussianBlur(image, (0, 0), 6)).std()
 
@@ -67,18 +69,18 @@ def test_unresolved_pearlite_loses_its_lamellae_in_the_image_by_itself():
 
 @pytest.mark.parametrize("correlation_um, pixels_per_um", [(0.2, 20.0), (1.5, 20.0), (5.0, 6.0)])
 def test_smooth_noise_has_unit_variance_and_its_correlation_length_in_um(correlation_um, pixels_per_um):
-    noise = np.stack([render.smooth_noise(field(pixels_per_um, seed), correlation_um) for seed in range(12)])
+    noise = np.stack([fields.smooth_noise(field(pixels_per_um, seed), correlation_um) for seed in range(12)])
     # The coarsest field holds some 24 independent patches: 12 of them have a mean within 0.06, and thrice that is rare.
     assert noise.mean() == pytest.approx(0, abs=0.18)
     assert noise.std() == pytest.approx(1, abs=0.05)
-    lag = round(correlation_um * pixels_per_um * render.SUPERSAMPLING)
+    lag = round(correlation_um * pixels_per_um * fields.SUPERSAMPLING)
     assert (noise[:, :, lag:] * noise[:, :, :-lag]).mean() == pytest.approx(np.exp(-1), abs=0.07)
 
 
 def test_noise_finer_than_the_grid_fades_as_pixels_average_it():
-    resolved = render.smooth_noise(field(20.0), 0.1)  # 4 pixels of the finer grid
+    resolved = fields.smooth_noise(field(20.0), 0.1)  # 4 pixels of the finer grid
     averaged = cv2.resize(resolved, None, fx=1 / 32, fy=1 / 32, interpolation=cv2.INTER_AREA)
-    coarse = render.smooth_noise(field(20.0 / 32), 0.1)
+    coarse = fields.smooth_noise(field(20.0 / 32), 0.1)
     assert coarse.std() == pytest.approx(averaged.std(), rel=0.15)
 
 
@@ -86,7 +88,7 @@ def test_noise_finer_than_the_grid_fades_as_pixels_average_it():
 @pytest.mark.parametrize("pixels_per_um, diameter_um", [(2.0, 20.0), (40.0, 1.0), (150.0, 0.25)])
 def test_voronoi_cells_have_their_mean_diameter(pixels_per_um, diameter_um, spread):
     f = field(pixels_per_um)
-    cells = render.voronoi(f, diameter_um, spread=spread)
+    cells = structures.voronoi(f, diameter_um, spread=spread)
     border = np.unique(np.concatenate([cells.index[0], cells.index[-1], cells.index[:, 0], cells.index[:, -1]]))
     # Cells that the frame cuts count for a half.
     n = len(np.unique(cells.index)) - len(border) / 2
@@ -96,7 +98,7 @@ def test_voronoi_cells_have_their_mean_diameter(pixels_per_um, diameter_um, spre
 
 def test_voronoi_boundary_distance_is_near_zero_between_cells_and_the_pair_agrees_across():
     f = field(10.0)
-    cells = render.voronoi(f, 8.0, waviness=0.0)
+    cells = structures.voronoi(f, 8.0, waviness=0.0)
     step = cells.index[:, 1:] != cells.index[:, :-1]
     assert np.all(cells.boundary_um[:, 1:][step] <= 1.01 / f.fine_pixels_per_um)
     assert (cells.pair[:, 1:] == cells.pair[:, :-1])[step].mean() > 0.97  # all but triple points
@@ -108,7 +110,7 @@ def test_voronoi_boundary_distance_is_near_zero_between_cells_and_the_pair_agree
 @pytest.mark.parametrize("width_um", [0.02, 0.05, 0.3, 1.0])
 def test_a_line_covers_its_width_however_thin(width_um):
     f = field(4.0)
-    covered = render.line(f, f.x_um - f.size_um[0] / 2, width_um)
+    covered = structures.line(f, f.x_um - f.size_um[0] / 2, width_um)
     assert covered[0].sum() / f.fine_pixels_per_um == pytest.approx(width_um, rel=0.01)
 
 
@@ -117,7 +119,7 @@ def test_a_line_covers_its_width_however_thin(width_um):
 def test_particles_fill_their_share(pixels_per_um, diameter_px):
     share = np.mean(
         [
-            render.particles(field(pixels_per_um, seed), diameter_px / pixels_per_um, 0.12, wobble=0.0).mean()
+            structures.particles(field(pixels_per_um, seed), diameter_px / pixels_per_um, 0.12, wobble=0.0).mean()
             for seed in range(3)
         ]
     )
@@ -129,7 +131,7 @@ def test_particles_have_their_median_diameter_direction_and_place():
     f = field(20.0)
     left = f.x_um < f.size_um[0] / 2
     angle_deg = np.full(f.shape, 30.0)
-    drawn = render.particles(f, 1.0, 0.04, spread=0.2, aspect=3.0, angle_deg=angle_deg, where=left, wobble=0.0)
+    drawn = structures.particles(f, 1.0, 0.04, spread=0.2, aspect=3.0, angle_deg=angle_deg, where=left, wobble=0.0)
     n, _, stats, _ = cv2.connectedComponentsWithStats((drawn > 0.5).astype(np.uint8))
     area = np.median(stats[1:, cv2.CC_STAT_AREA])
     assert np.sqrt(4 * area / np.pi) / f.fine_pixels_per_um == pytest.approx(1.0, rel=0.1)
@@ -145,7 +147,7 @@ def test_laths_have_their_mean_width(pixels_per_um):
     f = field(pixels_per_um)
     width_um = 10 / pixels_per_um
     zero = np.zeros(f.shape, np.int64)
-    key, edge, _ = render.laths(f, width_um, np.zeros(f.shape, np.float32), zero, length=1e6)
+    key, edge, _ = structures.laths(f, width_um, np.zeros(f.shape, np.float32), zero, length=1e6)
     crossings = (np.diff(key, axis=1) != 0).sum(axis=1).mean()
     assert f.size_um[0] / crossings == pytest.approx(width_um, rel=0.05)
     assert edge.max() < width_um
@@ -153,8 +155,8 @@ def test_laths_have_their_mean_width(pixels_per_um):
 
 def test_choose_cells_fills_the_share():
     f = field(5.0)
-    cells = render.voronoi(f, 6.0)
-    assert render.choose_cells(f, cells.index, 0.4).mean() == pytest.approx(0.4, abs=0.03)
+    cells = structures.voronoi(f, 6.0)
+    assert fields.choose_cells(f, cells.index, 0.4).mean() == pytest.approx(0.4, abs=0.03)
 
 
 # --- plans ---
@@ -162,7 +164,7 @@ def test_choose_cells_fills_the_share():
 
 @pytest.mark.parametrize("quiz, n_train, n_quiz", [(1, 134, 36), (2, 70, 21)])
 def test_plan_has_the_paper_s_counts_and_keeps_specimens_apart(quiz, n_train, n_quiz):
-    table = render.plan(quiz)
+    table = quizzes.plan(quiz)
     assert (table["split"] == "train").sum() == n_train and (table["split"] == "quiz").sum() == n_quiz
     assert table["file"].is_unique
     assert (table.groupby("specimen")["split"].nunique() == 1).all()
@@ -170,31 +172,50 @@ def test_plan_has_the_paper_s_counts_and_keeps_specimens_apart(quiz, n_train, n_
     assert table.groupby("specimen").size().median() >= 2
     assert (table.groupby("specimen")["size_um"].nunique() == 1).all()
     train = set(table.loc[table["split"] == "train", "label"])
-    assert train == set(render.QUIZ_1 if quiz == 1 else render.QUIZ_2)
+    assert train == set(specimens.QUIZ_1 if quiz == 1 else specimens.QUIZ_2)
     only_quiz = table[~table["label"].isin(train)]
     if quiz == 1:
-        assert only_quiz["label"].value_counts().to_dict() == dict.fromkeys(render.QUIZ_1_NONE, 2)
-        assert table["pixels_per_um"].between(*render.SCALE_RANGE_PIXELS_PER_UM).all()
+        assert only_quiz["label"].value_counts().to_dict() == dict.fromkeys(specimens.QUIZ_1_NONE, 2)
+        assert table["pixels_per_um"].between(*quizzes.SCALE_RANGE_PIXELS_PER_UM).all()
         assert table["pixels_per_um"].min() < 1.5 and table["pixels_per_um"].max() > 170
         assert set(table["modality"]) == {"optical", "sem"}
         optical = table[table["modality"] == "optical"]
-        assert optical["pixels_per_um"].max() <= render.OPTICAL_HIGHEST_PIXELS_PER_UM
+        assert optical["pixels_per_um"].max() <= quizzes.OPTICAL_HIGHEST_PIXELS_PER_UM
     else:
         assert only_quiz.empty and set(table["modality"]) == {"sem"} and len(train) == 7
 
 
 def test_sizes_stay_within_the_literature_s():
-    for quiz, recipes in ((1, render.QUIZ_1 | render.QUIZ_1_NONE), (2, render.QUIZ_2)):
-        for row in render.plan(quiz, seed=5).itertuples():
-            low, high = recipes[row.label].size_um
+    for quiz, classes in ((1, specimens.QUIZ_1 | specimens.QUIZ_1_NONE), (2, specimens.QUIZ_2)):
+        for row in quizzes.plan(quiz, seed=5).itertuples():
+            low, high = classes[row.label].size_um
             assert 0.99 * low <= row.size_um <= 1.01 * high
+
+
+def test_the_plan_says_what_can_be_seen_of_each_picture():
+    table = quizzes.plan(1)
+    pearlite = table[table["label"] == "pearlite"]
+    assert np.allclose(pearlite["feature_size_px"], pearlite["size_um"] * pearlite["pixels_per_um"], rtol=0.01)
+    field_px = fields.WIDTH_PX * fields.HEIGHT_PX
+    assert np.allclose(pearlite["features_in_view"], field_px / pearlite["feature_size_px"] ** 2, rtol=0.02)
+    # The light microscope resolves a quarter of a micrometre, however large it is printed.
+    optical = pearlite[(pearlite["modality"] == "optical") & (pearlite["pixels_per_um"] > 8)]
+    assert len(optical) and np.allclose(optical["feature_over_resolution"], optical["size_um"] / 0.25, rtol=0.01)
+    electrons = pearlite[pearlite["modality"] == "sem"]
+    assert np.allclose(electrons["feature_over_resolution"], electrons["feature_size_px"] / 2, rtol=0.02)
+    broken = [p["degeneracy"] > 1.2 for p in pearlite["parameters"]]
+    assert any(broken) and list(pearlite["ambiguity"] > 0) == broken
+    known = set(specimens.QUIZ_1) | {manifests.NONE_OF_THESE}
+    assert all(set(names.split("; ")) <= known for names in table["mistaken_for"])
+    second = quizzes.plan(2)
+    assert all(set(names.split("; ")) <= set(specimens.QUIZ_2) for names in second["mistaken_for"])
 
 
 def test_another_quiz_and_an_unknown_label_are_refused():
     with pytest.raises(ValueError, match="quiz 3"):
-        render.plan(3)
+        quizzes.plan(3)
     with pytest.raises(ValueError, match="cheese"):
-        render.render_image("cheese", {}, 1.0, "sem", 0)
+        microscope.render_image("cheese", {}, 1.0, "sem", 0)
 
 
 # --- controls: what should not give the class away does not ---
@@ -203,9 +224,9 @@ def test_another_quiz_and_an_unknown_label_are_refused():
 def test_images_have_the_grey_that_the_plan_gives_them():
     """So the plan alone tells what a classifier of mean grey and contrast could know."""
     cv2.setNumThreads(1)
-    table = render.plan(1)
+    table = quizzes.plan(1)
     for row in table.groupby("label").head(2).itertuples():
-        image = render.render_image(
+        image = microscope.render_image(
             row.label, row.parameters, row.pixels_per_um, row.modality, 0, brightness=row.brightness, contrast=row.contrast
         )
         assert image.mean() / 255 == pytest.approx(row.brightness, abs=0.004)
@@ -229,7 +250,7 @@ CONTROLS = {
 
 
 def controls_table(quiz, seed):
-    table = render.plan(quiz, seed)
+    table = quizzes.plan(quiz, seed)
     return table.assign(log_scale=np.log(table["pixels_per_um"]))
 
 
@@ -270,7 +291,7 @@ def digests(folder):
 @pytest.fixture(scope="module")
 def small_quiz(tmp_path_factory):
     """Quiz 1, two images a class and split."""
-    return render.render_quiz(1, tmp_path_factory.mktemp("render") / "quiz", jobs=2, limit_per_class=2)
+    return quizzes.render_quiz(1, tmp_path_factory.mktemp("render") / "quiz", jobs=2, limit_per_class=2)
 
 
 def test_the_manifest_is_valid_and_matches_the_images(small_quiz):
@@ -278,32 +299,36 @@ def test_the_manifest_is_valid_and_matches_the_images(small_quiz):
     assert len(table) == 2 * (5 + 5 + 3)
     assert table.attrs["simulated"]
     raw = pd.read_csv(small_quiz)
+    # What the simulated panel needs to know passes through.
+    assert (table["feature_over_resolution"].astype(float) > 0).all() and (table["mistaken_for"] != "").all()
     for row in raw.itertuples():
         data = (small_quiz.parent / row.file).read_bytes()
         assert hashlib.sha256(data).hexdigest() == row.sha256
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        assert image.shape == (render.HEIGHT_PX, render.WIDTH_PX) and image.dtype == np.uint8
+        assert image.shape == (fields.HEIGHT_PX, fields.WIDTH_PX) and image.dtype == np.uint8
         chunks = [data[i : i + 4] for i in range(len(data)) if data[i : i + 4] in (b"tEXt", b"tIME", b"eXIf", b"iTXt")]
         assert image.std() > 10 and not chunks
     truth = manifests.truth(table)
     assert (truth == manifests.NONE_OF_THESE).sum() == 6
 
 
-def test_the_same_bytes_whatever_the_number_of_processes(small_quiz, tmp_path):
-    again = render.render_quiz(1, tmp_path / "again", jobs=1, limit_per_class=2)
-    assert digests(again.parent) == digests(small_quiz.parent)
+def test_the_same_bytes_whatever_the_number_of_processes(tmp_path, monkeypatch):
+    whole = quizzes.plan
+    monkeypatch.setattr(quizzes, "plan", lambda *args: whole(*args).head(3))
+    one, two = (quizzes.render_quiz(2, tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
+    assert digests(one.parent) == digests(two.parent)
 
 
 def test_rendering_again_does_nothing_but_what_is_missing_or_of_another_seed(tmp_path, monkeypatch):
-    whole, out = render.plan, tmp_path / "quiz"
-    monkeypatch.setattr(render, "plan", lambda *args: whole(*args).head(2))
-    manifest = render.render_quiz(1, out, jobs=1)
+    whole, out = quizzes.plan, tmp_path / "quiz"
+    monkeypatch.setattr(quizzes, "plan", lambda *args: whole(*args).head(2))
+    manifest = quizzes.render_quiz(1, out, jobs=1)
     first, stamp = digests(out), manifest.stat().st_mtime_ns
-    assert render.render_quiz(1, out, jobs=1).stat().st_mtime_ns == stamp
+    assert quizzes.render_quiz(1, out, jobs=1).stat().st_mtime_ns == stamp
     next(out.glob("images/*.png")).unlink()
-    render.render_quiz(1, out, jobs=1)
+    quizzes.render_quiz(1, out, jobs=1)
     assert digests(out) == first
-    render.render_quiz(1, out, seed=1, jobs=1)
+    quizzes.render_quiz(1, out, seed=1, jobs=1)
     other = digests(out)
     assert other.keys() == first.keys() and all(other[k] != first[k] for k in first)
     assert os.listdir(tmp_path) == ["quiz"]
@@ -312,5 +337,5 @@ def test_rendering_again_does_nothing_but_what_is_missing_or_of_another_seed(tmp
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="something else"):
-        render.render_quiz(1, tmp_path, jobs=1, limit_per_class=1)
+        quizzes.render_quiz(1, tmp_path, jobs=1, limit_per_class=1)
     assert (tmp_path / "thesis.txt").read_text() == "mine"

@@ -9,7 +9,7 @@ import pytest
 from conftest import make_tiny_manifest
 from microrace import paths
 from microrace.images import manifests
-from microrace.people import panel
+from microrace.people import panel, simulated
 from microrace.study import runner as study
 
 SMALL = [
@@ -99,7 +99,7 @@ def test_a_finished_run_answers_new_images(finished, tiny_manifest, tmp_path):
 
 def test_a_panel_of_ones_own_flows_through(finished, tiny_manifest, tmp_path):
     manifest = manifests.read_manifest(tiny_manifest)
-    sheet = panel.simulate(manifest, n_readers=2, seed=5).assign(kind="human")
+    sheet = simulated.simulate(manifest, n_readers=2, seed=5).assign(kind="human")
     sheet["decision_maker"] = sheet["decision_maker"].str.replace("simulated", "reader")
     # As the quiz page writes them: images by their content, one sheet a reader.
     opaque = {f: panel.opaque_image_id(sheet["quiz"][0], h) for f, h in manifest.set_index("file")["sha256"].items()}

@@ -623,7 +623,7 @@ def _simulated_quiz(rng, n_readers: int, n_images: int, panel_accuracy: float, m
     ``panel_accuracy`` is that of the reader of mean ability; the mean over readers lies a little nearer to a half.
 
     Difficulties have a standard deviation of 1.2 logits, shared by panel and machine, and abilities one of 0.7, the
-    values of `panel.PanelModel`.
+    values of `simulated.PanelModel`.
     """
     difficulty = rng.normal(0, 1.2, n_images)
     ability = _ability(panel_accuracy, 1.2) + rng.normal(0, 0.7, n_readers)
@@ -694,7 +694,7 @@ def power_table(n_images, n_readers, differences=(0.05, 0.1, 0.15, 0.2, 0.3), ba
                 seed: int = 0) -> pd.DataFrame:  # fmt: skip
     """How often a quiz shows a true difference between machine and panel, by simulating such quizzes.
 
-    Readers of mean accuracy ``base`` (ability and difficulty vary as in `panel.PanelModel`), a machine that is more
+    Readers of mean accuracy ``base`` (ability and difficulty vary as in `simulated.PanelModel`), a machine that is more
     accurate by the true difference; a quiz shows it when the crossed bootstrap's 95 % interval excludes 0.
 
     Parameters

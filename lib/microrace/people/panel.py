@@ -1,25 +1,42 @@
-"""Answer sheets of readers: read and check them, or simulate a panel that is marked as simulated."""
+"""Answer sheets of readers, as laboratories send them: read and check them."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from dataclasses import dataclass
+import math
+import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from microrace.images import manifests, reading
+from microrace import tables
+from microrace.images import manifests
 from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE
 
 COLUMNS = ("quiz", "image", "decision_maker", "kind", "answer")
 OPTIONAL = ("seconds", "confidence", "years_experience")
 KINDS = ("human", "simulated human", "machine")
+HIGHEST = {"seconds": math.inf, "confidence": 1, "years_experience": 80}
+MACHINE = "machine"  # what a study's own machine is called among the readers
+# Rows of the tables of results that are no reader's.
+RESERVED_NAMES = ("majority vote", "panel mean")
+# Spreadsheets that are not read, and might be a reader's sheet.
+OTHER_SHEETS = (".xls", ".xlsb", ".ods", ".numbers", ".docx", ".rtf")
 
 
 class SheetError(ValueError):
     """Answer sheets with faults; the message names each with file and row."""
+
+    def __init__(self, where, faults: list[str]):
+        self.where, self.faults = where, list(faults)
+        number = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__("\n".join([f"{number} in the answer sheets of {where}:", *faults]))
+
+    def __reduce__(self):
+        # An exception is pickled by its message unless told otherwise.
+        return type(self), (self.where, self.faults)
 
 
 def opaque_image_id(quiz: str, sha256: str) -> str:
@@ -42,65 +59,175 @@ def opaque_image_id(quiz: str, sha256: str) -> str:
     return "image-" + hashlib.sha256(f"{quiz}\n{sha256}".encode()).hexdigest()[:16]
 
 
-def validate(sheet: pd.DataFrame, manifest: pd.DataFrame, name: str = "sheet") -> list[str]:
-    """Faults of an answer sheet as sentences; none when it is sound.
+def sheet_files(directory) -> tuple[list[Path], list[str], list[str]]:
+    """The answer sheets of a panel's folder; no file there is passed over without a word.
 
     Parameters
     ----------
-    sheet : DataFrame
-        As read, all text.
-    manifest : DataFrame
-        Of the quiz that was answered.
-    name : str
-        File name, for the messages.
+    directory : path
+        A folder.
+
+    Returns
+    -------
+    sheets : list of Path
+        Every file that ends like a table (`tables.TABLES`, in any case), sorted.
+    faults, notes : list of str
+        On what may hold answers and cannot be read, and on other files. Hidden files, ``README`` and ``.json`` files
+        (such as the declared protocol) are no sheets and need no note.
     """
-    if missing := [c for c in COLUMNS if c not in sheet]:
-        return [
-            f"{name}: the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing; add what is missing"
-        ]
-    quiz_images = set(manifests.truth(manifest).index)
-    answers = [*manifests.classes(manifest), NONE_OF_THESE, NO_ANSWER]
-    wanted = manifests.quiz_id(manifest)
-    faults = []
+    sheets, faults, notes = [], [], []
+    for path in sorted(Path(directory).iterdir()):
+        ending = path.suffix.lower()
+        if path.name.startswith((".", "~$")) or path.stem.lower() == "readme" or ending == ".json":
+            continue
+        if path.is_dir():
+            faults.append(f"{path.name}: is a folder; move its sheets out of it, or give it as a panel of its own")
+        elif ending in tables.TABLES:
+            sheets.append(path)
+        elif ending in OTHER_SHEETS or not ending:
+            faults.append(f"{path.name}: cannot be read; save it as CSV or .xlsx, or move it out of the folder if it is "
+                          "no answer sheet")  # fmt: skip
+        else:
+            notes.append(f"{path.name} in the panel's folder is no answer sheet and was not read.")
+    return sheets, faults, notes
 
-    def fault(rows, column, remedy):
-        for i in np.flatnonzero(rows):
-            faults.append(f"{name}, line {i + 2}, {column}: {sheet[column].iloc[i]!r}: {remedy}")
 
-    fault((sheet["quiz"] != wanted).to_numpy(), "quiz", f"the sheet is of another quiz; this one is {wanted}")
-    fault((~sheet["image"].isin(quiz_images)).to_numpy(), "image", "no such image in this quiz")
-    fault((~sheet["answer"].isin(answers)).to_numpy(), "answer", f"not an answer; take one of {', '.join(answers)}")
-    fault((~sheet["kind"].isin(KINDS)).to_numpy(), "kind", f"take one of {', '.join(KINDS)}")
-    fault((sheet["decision_maker"] == "").to_numpy(), "decision_maker", "give a pseudonym")
-    fault(sheet.duplicated(["decision_maker", "image"]).to_numpy(), "image", "answered twice by the same reader")
-    for column, low, high in (("seconds", 0, np.inf), ("confidence", 0, 1), ("years_experience", 0, 80)):
-        if column in sheet:
-            number = pd.to_numeric(sheet[column], errors="coerce")
-            bad = (sheet[column] != "") & ~((number >= low) & (number <= high))
-            fault(bad.to_numpy(), column, f"must be a number from {low:g} to {high:g}, or empty")
-    for reader, rows in sheet.groupby("decision_maker"):
-        if lacking := sorted(quiz_images - set(rows["image"])):
-            faults.append(
-                f"{name}: {reader!r} has no row for {len(lacking)} images, first {lacking[0]!r}; "
-                f"write {NO_ANSWER!r} where nothing was answered"
-            )
+def _number(text: str) -> float:
+    """A number as people write it, NaN if it is none. A decimal comma is one unless it may separate thousands."""
+    if re.fullmatch(r"\d+,\d+", text) and not re.fullmatch(r"[1-9]\d{0,2},\d{3}", text):
+        text = text.replace(",", ".")
+    try:
+        return float(text) if "_" not in text else math.nan
+    except ValueError:
+        return math.nan
+
+
+class _Sheet:
+    """One file's rows, with canonical columns and spellings; collects its faults with their lines.
+
+    Attributes
+    ----------
+    table : DataFrame or None
+        Of the columns in `COLUMNS` and `OPTIONAL`; None where the file is no sheet of this quiz at all.
+    faults : list of str
+    """
+
+    def __init__(self, path: Path, manifest: pd.DataFrame):
+        self.name, self.manifest, self.table = path.name, manifest, None
+        table, self.lines, faults = tables.read_table(path)
+        self.faults = []
+        for fault in faults:
+            where = f", line {fault.line}" if fault.line else ""
+            column = "" if fault.column == "table" else f", {fault.column}"
+            value = f" {fault.value!r}:" if fault.value else ""
+            self.faults.append(f"{self.name}{where}{column}:{value} {fault.remedy}")
+        if self.faults:
+            return
+        known = {c: tables.column_name(c) for c in table}
+        self.table = table.rename(columns={c: name for c, name in known.items() if name in COLUMNS + OPTIONAL})
+        if self._has_columns() and self._is_of_this_quiz():
+            self._check_cells()
+        else:
+            self.table = None
+
+    def _fault(self, wrong, column: str, remedy: str) -> None:
+        """One fault for each value that is wrong, with the line where it is first."""
+        values = self.table[column].to_numpy()
+        rows = pd.Series(np.flatnonzero(wrong)).groupby(values[np.flatnonzero(wrong)], sort=False)
+        for value, at in rows:
+            more = f" and {len(at) - 1} more" if len(at) > 1 else ""
+            place = f"{self.name}, line {self.lines[at.iloc[0]]}{more}, {column}"
+            self.faults.append(f"{place}: {tables.shortened(value)!r}: {remedy}")
+
+    def _has_columns(self) -> bool:
+        missing = [c for c in COLUMNS if c not in self.table]
+        others = [c for c in self.table if c not in COLUMNS + OPTIONAL]
+        # A misspelt optional column would be lost without a word.
+        for name in [c for c in COLUMNS + OPTIONAL if c not in self.table]:
+            if close := difflib.get_close_matches(name, others, 1, 0.8):
+                self.faults.append(f"{self.name}: there is a column {close[0]!r}; rename it to {name!r}")
+                missing = [c for c in missing if c != name]
+        if missing:
+            self.faults.append(f"{self.name}: the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing; "
+                               "add what is missing, or move the file away if it is no answer sheet")  # fmt: skip
+        return not self.faults
+
+    def _is_of_this_quiz(self) -> bool:
+        wanted = manifests.quiz_id(self.manifest)
+        self.table["quiz"] = self.table["quiz"].str.lower()
+        other = (self.table["quiz"] != wanted).to_numpy()
+        self._fault(other, "quiz", f"the sheet is of another quiz; this one is {wanted}")
+        return not other.all()
+
+    def _check_cells(self) -> None:
+        table, quiz = self.table, manifests.truth(self.manifest).index
+        rows = self.manifest[self.manifest["split"] == "quiz"]
+        # Sheets downloaded from the quiz page name images by their content.
+        name = manifests.quiz_id(self.manifest)
+        opaque = [opaque_image_id(name, sha256) for sha256 in rows["sha256"]]
+        table["image"] = table["image"].replace(dict(zip(opaque, rows["file"], strict=True)))
+        answers = [*manifests.classes(self.manifest), NONE_OF_THESE, NO_ANSWER]
+        for column, right in (("answer", answers), ("kind", KINDS)):
+            # "Pearlite" is pearlite; no two classes differ in case alone.
+            spelling = {tables.plain(value): value for value in right}
+            table[column] = [spelling.get(tables.plain(value), value) for value in table[column]]
+        self._fault(~table["image"].isin(quiz), "image", "no such image in this quiz")
+        self._fault(~table["answer"].isin(answers), "answer", f"not an answer; take one of {', '.join(answers)}")
+        self._fault(~table["kind"].isin(KINDS), "kind", f"take one of {', '.join(KINDS)}")
+        self._fault(table["decision_maker"] == "", "decision_maker", "give a pseudonym")
+        reserved = table["decision_maker"].map(tables.plain).isin(RESERVED_NAMES)
+        self._fault(reserved, "decision_maker", "has another meaning in the results; take another pseudonym")
+        self._fault(table.duplicated(["decision_maker", "image"]), "image", "answered twice by the same reader")
+        for column, highest in HIGHEST.items():
+            if column not in table:
+                table[column] = math.nan
+                continue
+            number = table[column].map(_number)
+            bad = (table[column] != "") & ~((number >= 0) & (number <= highest) & (number < math.inf))
+            to = f"from 0 to {highest:g}" if highest < math.inf else "of 0 or more"
+            self._fault(bad, column, f"must be a number {to} with a decimal point, or empty")
+            table[column] = number
+        for column in ("kind", "years_experience"):
+            differs = table.groupby("decision_maker")[column].transform(lambda s: s.nunique(dropna=False)) > 1
+            for reader in table.loc[differs, "decision_maker"].unique():
+                self.faults.append(f"{self.name}: {reader!r} has several values of {column}; give one")
+
+
+def _same_reader_faults(sheets: list[_Sheet]) -> list[str]:
+    """Readers in two files, and pseudonyms that print alike and are not the same."""
+    faults, seen = [], {}
+    for sheet in sheets:
+        for row, reader in sheet.table["decision_maker"].drop_duplicates().items():
+            place = f"{sheet.name}, line {sheet.lines[row]}"
+            other, where, file = seen.setdefault(tables.plain(reader), (reader, place, sheet.name))
+            if other != reader:
+                faults.append(f"{place}, decision_maker: {reader!r} is written {other!r} in {where}; write one person one "
+                              "way, and give two people two pseudonyms")  # fmt: skip
+            elif file != sheet.name:
+                faults.append(f"{place}, decision_maker: {reader!r} is also in {file}; a reader has one sheet")
     return faults
 
 
 def read_sheets(directory, manifest: pd.DataFrame) -> pd.DataFrame:
     """Read the answer sheets of a panel.
 
+    A reader need not have seen every image: an image without a row was not shown to that reader, and is told in the
+    notes; one that was shown and not answered has a row that says "no answer". Another machine may take part
+    (``kind`` is "machine"). A reader called "machine" is called "machine (panel)" here, since that is the name of the
+    study's own machine.
+
     Parameters
     ----------
     directory : path
-        A folder of CSV files, or one file.
+        A folder of sheets (`sheet_files`), or one sheet.
     manifest : DataFrame
         Of the quiz.
 
     Returns
     -------
     DataFrame
-        quiz, image, decision_maker, kind, answer, seconds, confidence, years_experience (numbers, NaN unknown).
+        quiz, image, decision_maker, kind, answer, seconds, confidence, years_experience (numbers, NaN unknown), and
+        ``attrs["notes"]``: sentences on what a reader of the results should know of the sheets.
 
     Raises
     ------
@@ -108,185 +235,54 @@ def read_sheets(directory, manifest: pd.DataFrame) -> pd.DataFrame:
         With all faults of all files at once.
     """
     directory = Path(directory)
-    paths = sorted(directory.glob("*.csv")) if directory.is_dir() else [directory]
-    if not paths or not all(p.is_file() for p in paths):
-        raise SheetError(f"{directory}: no answer sheets (*.csv) there; put one CSV a reader into this folder")
-    # Sheets downloaded from the quiz page name images by their content.
-    quiz, wanted = manifest[manifest["split"] == "quiz"], manifests.quiz_id(manifest)
-    names = {opaque_image_id(wanted, sha256): file for sha256, file in zip(quiz["sha256"], quiz["file"], strict=True)}
-    sheets, faults, seen = [], [], {}
-    for path in paths:
-        try:
-            # "NA" and "None" are answers like any other.
-            sheet = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except (ValueError, UnicodeDecodeError) as error:
-            faults.append(f"{path.name}: not a CSV table ({error})")
-            continue
-        sheet = sheet.apply(lambda column: column.str.strip())
-        if "image" in sheet:
-            sheet["image"] = sheet["image"].replace(names)
-        faults += validate(sheet, manifest, path.name)
-        for reader in sheet["decision_maker"].unique() if "decision_maker" in sheet else ():
-            if reader in seen:
-                faults.append(f"{path.name}: {reader!r} is also in {seen[reader]}; a reader has one sheet")
-            seen[reader] = path.name
-        sheets.append(sheet)
+    if directory.is_dir():
+        paths, faults, notes = sheet_files(directory)
+        if not paths:
+            faults.append(f"no answer sheets there; put one CSV or .xlsx file a reader into {directory}")
+    else:
+        paths, faults, notes = [directory], [], []
+    sheets = [_Sheet(path, manifest) for path in paths]
+    faults += [fault for sheet in sheets for fault in sheet.faults]
+    sheets = [sheet for sheet in sheets if sheet.table is not None]
+    faults += _same_reader_faults(sheets)
     if faults:
-        raise SheetError("\n".join([f"{len(faults)} faults in the answer sheets of {directory}:", *faults]))
-    table = pd.concat(sheets, ignore_index=True)
-    for column in OPTIONAL:
-        table[column] = pd.to_numeric(table[column], errors="coerce") if column in table else np.nan
-    return table[[*COLUMNS, *OPTIONAL]]
-
-
-@dataclass(frozen=True)
-class PanelModel:
-    """The psychometric model of the simulated panel; every number is this study's choice.
-
-    A Rasch model with lapses: a reader of ability a answers an image of difficulty d rightly with probability
-    logistic(a - d), but for lapses, in which any answer is as likely as any other. An image is harder the more it
-    looks like another class than its own, and the farther its scale lies from the middle of the quiz. A wrong answer
-    falls on the classes that look like the image (`visual_similarity`), by a softmax.
-
-    Attributes
-    ----------
-    mean_ability, sd_ability : float
-        Of the readers, in logits.
-    sd_difficulty : float
-        Of what makes images differ besides looks and scale, in logits.
-    similarity_penalty : float
-        Logits for each standard deviation by which the closest other class looks more like the image than its own.
-    confusion_sharpness : float
-        How strongly wrong answers go to classes that look like the image; at 0 all are as likely.
-    scale_penalty : float
-        Logits that an image is harder for each octave that it lies beyond the middle scale of the quiz.
-    lapse : float
-        Share of answers given without looking.
-    experience_slope : float
-        Logits an e-fold of years.
-    """
-
-    mean_ability: float = 1.1
-    sd_ability: float = 0.7
-    sd_difficulty: float = 1.0
-    similarity_penalty: float = 0.6
-    confusion_sharpness: float = 1.5
-    scale_penalty: float = 0.12
-    lapse: float = 0.03
-    experience_slope: float = 0.25
-
-
-def looks(image: np.ndarray) -> np.ndarray:
-    """What an image looks like at first sight, in ten numbers: how coarse, how directed, how dark or bright its features.
-
-    The logarithm of the share of the power spectrum in seven octaves of wavelength, the coherence of the structure
-    tensor (Bigun and Granlund, 1987) at two scales, and the skewness of the grey. They play a reader's eye in the
-    simulation; the machine never sees them.
-
-    Parameters
-    ----------
-    image : array (H, W)
-
-    Returns
-    -------
-    array (10,)
-    """
-    side = min(image.shape)
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    square = cv2.resize(np.float32(image[top : top + side, left : left + side]), (256, 256), interpolation=cv2.INTER_AREA)
-    square = (square - square.mean()) / (square.std() + 1e-6)
-    window = np.outer(np.hanning(256), np.hanning(256))
-    power = np.abs(np.fft.rfft2(square * window)) ** 2
-    cycles = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256)[None, :]) * 256
-    octave = np.floor(np.log2(np.maximum(cycles, 1))).astype(int)
-    bands = np.array([power[(octave == o) & (cycles >= 1)].sum() for o in range(7)])
-    coherence = []
-    for sigma in (2, 6):
-        gy, gx = np.gradient(cv2.GaussianBlur(square, (0, 0), sigma / 2))
-        xx, yy, xy = (cv2.GaussianBlur(v, (0, 0), 3 * sigma) for v in (gx * gx, gy * gy, gx * gy))
-        coherence.append((np.hypot(xx - yy, 2 * xy) / (xx + yy + 1e-9)).mean())
-    return np.array([*np.log(bands / bands.sum() + 1e-6), *coherence, (square**3).mean()])
-
-
-def visual_similarity(manifest: pd.DataFrame) -> pd.DataFrame:
-    """How much each quiz image looks like each class, in standard deviations over all images and classes.
-
-    Minus the distance from the image's `looks` to the mean of the class's training images, standardised; the column
-    "none of these" is 0 throughout, as a reader has no picture of it.
-
-    Returns
-    -------
-    DataFrame
-        One row a quiz image (index: file), one column a class and one for "none of these".
-    """
-    rows = manifest[manifest["split"].isin(["train", "quiz"])]
-    features = np.stack([looks(reading.read_image(path)) for path in rows["path"]])
-    train = (rows["split"] == "train").to_numpy()
-    features = (features - features[train].mean(0)) / (features[train].std(0) + 1e-9)
-    names = manifests.classes(manifest)
-    means = np.stack([features[train & (rows["label"] == c).to_numpy()].mean(0) for c in names])
-    closeness = -np.linalg.norm(features[~train][:, None] - means[None], axis=2)
-    closeness = (closeness - closeness.mean()) / (closeness.std() + 1e-9)
-    return pd.DataFrame(closeness, index=rows.loc[~train, "file"], columns=names).assign(**{NONE_OF_THESE: 0.0})
-
-
-def simulate(
-    manifest: pd.DataFrame,
-    *,
-    n_readers: int = 12,
-    seed: int = 0,
-    model: PanelModel | None = None,
-    similarity: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Simulate a panel's answers; every row's ``kind`` is "simulated human".
-
-    Parameters
-    ----------
-    manifest : DataFrame
-    n_readers, seed : int
-    model : PanelModel, optional
-    similarity : DataFrame, optional
-        As `visual_similarity` gives it, which is asked when there is none.
-
-    Returns
-    -------
-    DataFrame
-        As `read_sheets`. ``attrs["ability"]`` and ``attrs["difficulty"]`` hold the truth, in logits.
-    """
-    model = model or PanelModel()
-    rng = np.random.default_rng([seed, 4711])
-    truth = manifests.truth(manifest)
-    alike = (visual_similarity(manifest) if similarity is None else similarity).reindex(truth.index)
-    classes = list(alike.columns)
-    own = np.array([alike.loc[image, answer] for image, answer in truth.items()])
-    other = np.array([alike.loc[image].drop(answer).max() for image, answer in truth.items()])
-    ambiguity = (other - own - (other - own).mean()) / ((other - own).std() + 1e-9)
-    log_scale = np.log2(manifest.set_index("file")["pixels_per_um"].reindex(truth.index).to_numpy())
-    off_middle = np.abs(log_scale - np.median(log_scale))
-    difficulty = rng.normal(0, model.sd_difficulty, len(truth)) + model.similarity_penalty * ambiguity
-    difficulty += model.scale_penalty * (off_middle - off_middle.mean())
-    years = np.round(rng.gamma(1.5, 7, n_readers), 1)
-    experience = model.experience_slope * (np.log1p(years) - np.log1p(years).mean())
-    ability = model.mean_ability + experience + rng.normal(0, model.sd_ability, n_readers)
-    wrong = np.exp(model.confusion_sharpness * alike.to_numpy())
-    wrong[[classes.index(t) == np.arange(len(classes)) for t in truth]] = 0
-    wrong /= wrong.sum(axis=1, keepdims=True)
-    rows = []
-    for r in range(n_readers):
-        right = 1 / (1 + np.exp(-(ability[r] - difficulty)))
-        for i, (image, answer) in enumerate(truth.items()):
-            if rng.random() < model.lapse:
-                given = classes[rng.integers(len(classes))]
-            elif rng.random() < right[i]:
-                given = answer
-            else:
-                given = classes[rng.choice(len(classes), p=wrong[i])]
-            confidence = np.clip(rng.beta(1 + 6 * right[i], 1 + 6 * (1 - right[i])), 0, 1)
-            seconds = np.exp(rng.normal(2.4 + 0.4 * difficulty[i] - 0.1 * ability[r], 0.4))
-            rows.append((image, f"simulated {r + 1:02d}", given, seconds, confidence, years[r]))
-    table = pd.DataFrame(rows, columns=["image", "decision_maker", "answer", *OPTIONAL])
-    table.insert(0, "quiz", manifests.quiz_id(manifest))
-    table.insert(3, "kind", "simulated human")
-    table["seconds"], table["confidence"] = table["seconds"].round(1), table["confidence"].round(2)
-    table.attrs = {"ability": ability.tolist(), "difficulty": difficulty.tolist()}
+        raise SheetError(directory, faults)
+    n_images = len(manifests.truth(manifest))
+    for sheet in sheets:
+        name = sheet.table["decision_maker"]
+        for reader, n in name.groupby(name).size().items():
+            if n < n_images:
+                notes.append(f"{reader!r} has no row for {n_images - n} of the {n_images} images, which count as not "
+                             "shown to this reader.")  # fmt: skip
+        own = name.map(tables.plain) == MACHINE
+        if own.any():
+            sheet.table.loc[own, "decision_maker"] = f"{MACHINE} (panel)"
+            notes.append(f"The reader {name[own].iloc[0]!r} of {sheet.name} is called '{MACHINE} (panel)', to be told from "
+                         "the machine of this study.")  # fmt: skip
+    table = pd.concat([sheet.table[[*COLUMNS, *OPTIONAL]] for sheet in sheets], ignore_index=True)
+    table.attrs["notes"] = notes
     return table
+
+
+def read_machine_sheet(path, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Read the answers of the study's own machine, which answers every image under the name "machine".
+
+    Parameters and returns as `read_sheets`, of one file.
+
+    Raises
+    ------
+    SheetError
+        Also if an image is missing, or the sheet is somebody else's.
+    """
+    sheet = _Sheet(Path(path), manifest)
+    faults = list(sheet.faults)
+    if sheet.table is not None:
+        if set(sheet.table["decision_maker"]) != {MACHINE} or set(sheet.table["kind"]) != {MACHINE}:
+            faults.append(f"{sheet.name}: is not the sheet of the study's machine alone; let notebook 02 write it again")
+        if lacking := sorted(set(manifests.truth(manifest).index) - set(sheet.table["image"])):
+            faults.append(
+                f"{sheet.name}: no row for {len(lacking)} images, first {lacking[0]!r}; let notebook 02 write it again"
+            )
+    if faults:
+        raise SheetError(path, faults)
+    return sheet.table[[*COLUMNS, *OPTIONAL]]

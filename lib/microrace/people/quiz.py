@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from microrace.people import panel
 
 LONGEST_SIDE_PX = 2048  # larger quiz images are reduced to this; the page says so beside them
 REFERENCE_SIDE_PX = 480
+HERE = Path(__file__).parent
 # Measured for 36 images: 0.4 s to mark a sheet in Chromium, some seconds on plain http, where it has no crypto.subtle.
 ITERATIONS = 20_000
 
@@ -71,7 +71,7 @@ def embedded(row, longest_side_px: int, quality: int) -> dict:
         "height": pixels.shape[0],
         "pixels_per_um": float(row.pixels_per_um),
         "field_um": [width / row.pixels_per_um, height / row.pixels_per_um],
-        "simulated": row.source.startswith(SIMULATED),
+        "simulated": row.source.lower().startswith(SIMULATED),
         "reduced_from": [width, height] if factor < 1 else None,
     }
 
@@ -85,6 +85,11 @@ def reference_rows(manifest: pd.DataFrame, label: str, n: int) -> pd.DataFrame:
     if len(rows) <= n:
         return rows
     return rows.iloc[((np.arange(n) + 0.5) * len(rows) / n).astype(int)]
+
+
+def _comparison_row(name: str, accuracy: float, colour: str) -> dict:
+    """One decision maker on the result screen; the page computes Wilson's interval where there is no other."""
+    return {"name": name, "accuracy": float(accuracy), "low": None, "high": None, "colour": colour, "readers": None}
 
 
 def comparison_rows(run: Path, manifest: pd.DataFrame) -> list[dict]:
@@ -111,39 +116,34 @@ def comparison_rows(run: Path, manifest: pd.DataFrame) -> list[dict]:
     readers_csv, answers_csv = run / "readers.csv", run / "answers.csv"
     if readers_csv.is_file():
         readers = pd.read_csv(readers_csv, keep_default_na=False, na_values={"accuracy_low": "", "accuracy_high": ""})
-        if (readers["n_images"] != len(truth)).any():
+        # A reader may have seen fewer images, the machine has seen them all.
+        seen, own = readers["n_images"], readers["decision_maker"] == panel.MACHINE
+        if (seen > len(truth)).any() or (seen[own] != len(truth)).any():
             raise QuizError(f"{readers_csv} is not of these {len(truth)} quiz images; run notebook 03 again")
         people = readers[readers["kind"].isin(["human", "simulated human"])]
         whose = "the simulated panel" if (people["kind"] == "simulated human").any() else "the panel"
-        names = {
-            "machine": "The machine",
-            "panel mean": f"Mean of {whose}, {len(people)} readers",
-            "majority vote": f"Majority vote of {whose}",
-        }
-        colours = {"machine": "machine", "panel mean": "panel", "majority vote": "vote"}
         rows = []
-        for kind, name in names.items():
+        for kind, name, colour in (
+            ("machine", "The machine", "machine"),
+            ("panel mean", f"Mean of {whose}, {len(people)} readers", "panel"),
+            ("majority vote", f"Majority vote of {whose}", "vote"),
+        ):
             for r in readers[readers["kind"] == kind].itertuples():
-                bounds = [None if pd.isna(v) else float(v) for v in (r.accuracy_low, r.accuracy_high)]
-                rows.append(
-                    {
-                        "name": name,
-                        "accuracy": float(r.accuracy),
-                        "low": bounds[0] if None not in bounds else None,
-                        "high": bounds[1] if None not in bounds else None,
-                        "colour": colours[kind],
-                        "readers": [float(a) for a in people["accuracy"]] if kind == "panel mean" else None,
-                    }
-                )
+                other = kind == "machine" and r.decision_maker != panel.MACHINE
+                row = _comparison_row(f"Another machine, {r.decision_maker}" if other else name, r.accuracy, colour)
+                if not (pd.isna(r.accuracy_low) or pd.isna(r.accuracy_high)):
+                    row |= {"low": float(r.accuracy_low), "high": float(r.accuracy_high)}
+                if kind == "panel mean":
+                    row["readers"] = [float(a) for a in people["accuracy"]]
+                rows.append(row)
         return rows
     if answers_csv.is_file():
-        sheet = pd.read_csv(answers_csv, dtype=str, keep_default_na=False)
-        quiz = manifests.quiz_id(manifest)
-        if set(sheet["quiz"]) != {quiz} or set(sheet["image"]) != set(truth.index):
-            raise QuizError(f"{answers_csv} answers another quiz than {quiz}; run notebook 02 again")
+        try:
+            sheet = panel.read_machine_sheet(answers_csv, manifest)
+        except panel.SheetError as error:
+            raise QuizError(str(error)) from None
         right = sheet["answer"].to_numpy() == truth.reindex(sheet["image"]).to_numpy()
-        return [{"name": "The machine", "accuracy": float(right.mean()), "low": None, "high": None,
-                 "colour": "machine", "readers": None}]  # fmt: skip
+        return [_comparison_row("The machine", right.mean(), "machine")]
     return []
 
 
@@ -151,6 +151,11 @@ def _as_script(data) -> Markup:
     """JSON that cannot end the script element it stands in, whatever the labels are."""
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _source_hash(text: str) -> str:
+    """How a Content-Security-Policy names an inline style or script that may be used."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructure is it?",
@@ -214,10 +219,10 @@ def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructur
         "references": references,
         "comparison": comparison_rows(Path(run), manifest) if run else [],
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("quiz.html.j2").render(
+    style = (HERE / "quiz.css").read_text(encoding="utf-8")
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("pbkdf2.js", "quiz.js"))
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.get_template("quiz.html.j2").render(
         title=title,
         contact=contact,
         quiz=quiz,
@@ -226,12 +231,12 @@ def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructur
         simulated=("simulated micrographs" if all_simulated else "partly simulated") if n_simulated else "",
         all_simulated=all_simulated,
         data=_as_script(data),
-        script_hash="@SCRIPT-HASH@",
+        # The page's policy lets only this very style and script in, and nothing reach the network.
+        style=Markup(style),
+        style_hash=_source_hash(style),
+        script=Markup(script),
+        script_hash=_source_hash(script),
     )
-    # The page's policy lets only this very script run, and nothing reach the network.
-    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL).group(1)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return page.replace("@SCRIPT-HASH@", f"sha256-{digest}", 1)
 
 
 def write(out, manifest: pd.DataFrame, run=None, **options) -> Path:

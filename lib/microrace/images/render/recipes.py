@@ -1,0 +1,244 @@
+"""Recipes of quiz 1: each draws a specimen's surface as (tone, relief).
+
+Tone is how bright a flat piece is, relief how far it stands proud; both are near 0 on average and of order 1. The
+microscope turns relief into bright edges (SEM) or dark ones (optical).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from microrace.images.render.field import Field, of_cell, random_of, smooth_noise
+from microrace.images.render.structures import (
+    dendrite_arms,
+    film,
+    flakes,
+    lamellae,
+    lath_tone,
+    laths,
+    line,
+    martensite_frame,
+    particles,
+    plates,
+    voronoi,
+)
+
+
+def _carbide(s: dict, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tone and relief of cementite: it resists the etch, glows in the SEM and has dark outlines in the light."""
+    return s["carbide_tone"] * mask, mask
+
+
+def ferrite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Equiaxed ferrite: polygonal grains with thin boundaries, few inclusions, in some specimens a little pearlite.
+
+    Grain diameters of 5 to 100 um in annealed low-carbon steel (Krauss, Steels, 2nd ed., ASM 2015, ch. 7), down to
+    0.3 um in ultrafine-grained steel (Song et al., Mater. Sci. Eng. A 441, 2006).
+    """
+    diameter = s["size_um"]
+    cells = voronoi(field, diameter, waviness=0.06, spread=s["grain_spread"])
+    width = min(0.04 * diameter, s["groove_um"] + 0.006 * diameter)
+    # Boundaries of low misorientation etch faintly.
+    groove = line(field, cells.boundary_um, width) * np.minimum(1, 0.25 + 1.2 * random_of(field, cells.pair))
+    step = s["grain_contrast"] * of_cell(field, cells.index, -1, 1)
+    tone, relief = step - s["boundary_contrast"] * groove, 0.7 * step - groove
+    inclusions = particles(field, 0.03 * diameter, 0.0015, spread=0.5, aspect=1.2)
+    tone = tone - 0.9 * inclusions
+    if s["island_share"]:
+        corner = particles(field, 0.22 * diameter, s["island_share"], aspect=1.6, where=cells.boundary_um < 0.05 * diameter,
+                           wobble=0.25)  # fmt: skip
+        minor = lamellae(field, s["island_spacing_um"], of_cell(field, cells.index, 0, np.pi))
+        dark, proud = _carbide(s, minor)
+        tone = np.where(corner > 0.5, dark - 0.5 * (s["modality"] == "optical"), tone)
+        relief = np.where(corner > 0.5, 0.6 * proud, relief)
+    return tone, relief
+
+
+def pearlite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Pearlite: colonies of alternating ferrite and cementite lamellae, some degenerate, some with proeutectoid films.
+
+    Spacing 0.08 to 0.6 um, to 1.2 um after furnace cooling, colonies of 10 to 50 spacings (Marder and Bramfitt,
+    Metall. Trans. A 7, 1976; Vander Voort and Roosz, Metallography 17, 1984). Sections cut colonies at random
+    tilts, which spreads the apparent spacing upwards from the true one (Underwood, Quantitative Stereology, 1970).
+    """
+    spacing = s["size_um"]
+    colony_um = spacing * s["colony"]
+    colony = voronoi(field, colony_um, waviness=0.16, spread=0.5)
+    angle = of_cell(field, colony.index, 0, np.pi)
+    # The normal's inclination is uniform in its cosine.
+    stretch = 1 / np.sqrt(1 - of_cell(field, colony.index, 0, 0.95) ** 2)
+    curve = s["curvature"] * 0.12 * colony_um * of_cell(field, colony.index, -1.5, 1.5)
+    bend = curve * smooth_noise(field, 0.5 * colony_um) + s["waviness"] * spacing * smooth_noise(field, 3.5 * spacing)
+    share = s["carbide_share"] * (1 + 0.12 * smooth_noise(field, 2.5 * spacing))
+    minor = lamellae(field, spacing, angle, stretch, bend_um=bend, share=np.clip(share, 0.1, 0.6))
+    # Growth faults end a lamella here and there; where many do, the pearlite is degenerate.
+    fault = smooth_noise(field, 1.6 * spacing) + 0.25 * smooth_noise(field, colony_um)
+    minor = minor * np.clip(3 * (fault + 2.6 - s["degeneracy"]), 0, 1)
+    optical = s["modality"] == "optical"
+    # Too thin to show as white between its two dark outlines, cementite is dark in the light microscope.
+    tone, relief = (-0.9 if optical else s["carbide_tone"]) * minor, minor
+    shade = of_cell(field, colony.index, -1, 1) + 0.2 * smooth_noise(field, 0.25 * colony_um)
+    tone = tone + (0.3 if optical else 0.12) * shade
+    relief = relief * (1 + 0.3 * shade)
+    if s["proeutectoid"] > 0:
+        prior = voronoi(field, colony_um * 4, waviness=0.06)
+        mask = film(field, prior, colony_um * s["proeutectoid"], coverage=0.8)
+        if s["carbon_rich"]:
+            mask = np.maximum(mask, plates(field, 0.3 * colony_um * s["proeutectoid"] + spacing, s["n_plates"],
+                                           s["plate_directions"], length=30))  # fmt: skip
+            smooth_tone = 0.5 * s["carbide_tone"]
+        else:
+            smooth_tone = 0.6 if optical else -0.35
+        tone, relief = tone * (1 - mask) + smooth_tone * mask, relief * (1 - mask) + (0.7 * s["carbon_rich"]) * mask
+    return tone, relief
+
+
+def spheroidite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Spheroidized cementite: round particles in ferrite, larger on its boundaries; in some specimens still in rows.
+
+    Diameters of 0.15 to 4 um, lognormal, at 8 to 22 % of the area (Hecht et al., Metall. Mater. Trans. A 48, 2017;
+    Lifshitz-Slyozov coarsening puts the large ones on boundaries: Chattopadhyay and Sellars, Acta Metall. 30, 1982).
+    """
+    diameter, share = s["size_um"], s["area_share"]
+    grain = voronoi(field, diameter * s["grain_over_particle"], waviness=0.06)
+    near = grain.boundary_um < 0.3 * diameter
+    coarse = particles(field, 1.5 * diameter, 0.22 * share, spread=0.3, aspect=1.5, where=near)
+    if s["in_rows"]:
+        # Remnants of lamellae: the particles lie where the cementite was.
+        colony = voronoi(field, 14 * diameter, waviness=0.15)
+        angle = of_cell(field, colony.index, 0, np.pi)
+        rows = lamellae(field, 2.1 * diameter, angle, bend_um=diameter * smooth_noise(field, 9 * diameter), share=0.4) > 0.5
+        balls = particles(
+            field, diameter, 0.78 * share, spread=0.3, aspect=2.2, angle_deg=np.degrees(angle) + 90, where=rows
+        )
+    else:
+        balls = particles(field, diameter, 0.78 * share, spread=s["size_spread"], aspect=1.25)
+    mask = np.maximum(balls, coarse)
+    if s["fine_share"]:
+        mask = np.maximum(mask, particles(field, 0.4 * diameter, s["fine_share"], spread=0.3, aspect=1.1))
+    tone, relief = _carbide(s, mask)
+    grooves = line(field, grain.boundary_um, min(0.15 * diameter, s["groove_um"])) * (1 - mask)
+    tone = tone + 0.5 * s["grain_contrast"] * of_cell(field, grain.index, -1, 1) - 0.5 * s["boundary_contrast"] * grooves
+    return tone, relief - 0.5 * grooves
+
+
+def bainite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Bainite: sheaves of fine ferrite plates; cementite in rows between them (upper) or inside, at 60 degrees (lower).
+
+    Plates 0.2 to 3 um wide (several sub-units side by side at the top), sheaves of 5 to 15 of them (Bhadeshia,
+    Bainite in Steels, 3rd ed., 2015, ch. 2 and 3).
+    """
+    width, optical = s["size_um"], s["modality"] == "optical"
+    grain, sheaf, sheaf_id, angle = martensite_frame(field, width * s["sheaf"] / 9)
+    # Sheaves are long: bundles of plates that set out from the boundaries of the austenite.
+    bundle, bundle_edge, _ = laths(field, 5 * width, angle, sheaf_id, bend=0.25, length=6, taper=2.5)
+    angle = angle + 0.35 * (random_of(field, bundle) - 0.5)
+    plate, edge, _ = laths(field, width, angle, sheaf_id + bundle, bend=0.5, length=9, taper=3)
+    along_deg = np.degrees(angle) + 90
+    if s["lower"]:
+        inside = edge > 0.16 * width
+        carbide = particles(field, 0.26 * width, s["carbide_area"], spread=0.25, aspect=4.0,
+                            angle_deg=along_deg + 58, where=inside, wobble=0.05)  # fmt: skip
+    else:
+        between = (edge < 0.14 * width) & (smooth_noise(field, 3 * width) > -0.9)
+        carbide = particles(field, 0.42 * width, s["carbide_area"], spread=0.4, aspect=4.5, angle_deg=along_deg,
+                            where=between, wobble=0.1)  # fmt: skip
+    tone, relief = _carbide(s, carbide)
+    side = line(field, edge, 0.1 * width)
+    tone = tone + 0.18 * lath_tone(field, plate, width) + (0.45 if optical else 0.25) * lath_tone(field, bundle, 5 * width)
+    tone = tone - (0.5 if optical else 0.15) * side - 0.15 * line(field, bundle_edge, 0.2 * width)
+    relief = relief - 0.35 * side + 0.4 * lath_tone(field, plate, width)
+    if s["island_share"]:
+        # Martensite-austenite left between the sheaves.
+        islands = particles(field, 1.6 * width, s["island_share"], aspect=1.7, angle_deg=along_deg, wobble=0.25)
+        tone, relief = tone * (1 - islands) + 0.4 * islands, np.maximum(relief, 0.8 * islands)
+    grooves = line(field, grain.boundary_um, min(0.5 * width, s["groove_um"]))
+    return tone - 0.5 * s["boundary_contrast"] * grooves, relief - 0.5 * grooves
+
+
+def lath_martensite(field: Field, s: dict, contrast: float = 1.0):
+    """Tone and relief of clean lath martensite, and its geometry for what is drawn upon it."""
+    block, optical = s["size_um"], s["modality"] == "optical"
+    grain, packet, packet_id, angle = martensite_frame(field, block)
+    key, edge, _ = laths(field, block, angle, packet_id, bend=0.3, length=13, taper=5)
+    fine, fine_edge, _ = laths(field, block / 4.2, angle + 0.12 * (random_of(field, key) - 0.5), packet_id + key,
+                               bend=0.3, length=26, taper=8)  # fmt: skip
+    coarse_tone, fine_tone = lath_tone(field, key, block), lath_tone(field, fine, block / 4.2)
+    side, fine_side = line(field, edge, block / 14), line(field, fine_edge, block / 22)
+    tone = contrast * ((1.0 if optical else 0.45) * coarse_tone + (0.7 if optical else 0.35) * fine_tone)
+    tone = tone - contrast * 0.2 * side
+    relief = contrast * (0.7 * coarse_tone + s["relief"] * 2 * fine_tone + s["relief"] * fine_side - 0.5 * side)
+    grooves = line(field, grain.boundary_um, min(0.12 * block, s["groove_um"]))
+    grooves = np.maximum(grooves, 0.35 * line(field, packet.boundary_um, min(0.08 * block, s["groove_um"])))
+    tone, relief = tone - s["boundary_contrast"] * contrast * 0.6 * grooves, relief - 0.6 * grooves
+    return tone, relief, {"grain": grain, "packet": packet, "angle": angle, "key": key, "edge": edge, "fine": fine,
+                          "fine_edge": fine_edge}  # fmt: skip
+
+
+def martensite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Lath martensite: laths in blocks in packets in prior austenite grains.
+
+    Laths of 0.2 um, blocks of 0.3 to 8 um, packets of 5 to 60 um, larger in larger austenite grains (Morito et al.,
+    Acta Mater. 51, 2003 and ISIJ Int. 45, 2005; Krauss, Mater. Sci. Eng. A 273, 1999). ``size_um`` is the blocks' width.
+    """
+    tone, relief, geometry = lath_martensite(field, s)
+    if s["film_share"]:
+        # Retained austenite between the laths stays bright.
+        mask = film(field, geometry["packet"], 0.12 * s["size_um"], coverage=s["film_share"])
+        tone, relief = np.maximum(tone, 0.7 * mask), np.maximum(relief, 0.5 * mask)
+    return tone, relief
+
+
+def graphite_flakes(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Grey iron: dark curved graphite flakes in a pearlitic or ferritic matrix.
+
+    Type A flakes of 20 to 300 um, type D of some 10 um (ISO 945-1:2019, forms and sizes 3 to 8).
+    """
+    length = s["size_um"]
+    flake = flakes(field, length, s["flakes_per_area"], thickness=s["flake_thickness"])
+    spacing = s["island_spacing_um"]
+    colony = voronoi(field, max(25 * spacing, 0.15 * length), waviness=0.15)
+    minor = lamellae(field, spacing, of_cell(field, colony.index, 0, np.pi), 1 + of_cell(field, colony.index, 0, 1),
+                     bend_um=spacing * smooth_noise(field, 12 * spacing))  # fmt: skip
+    tone, relief = _carbide(s, minor)
+    tone = (0.5 if s["modality"] == "sem" else 0.3) * tone + 0.15 * of_cell(field, colony.index, -1, 1)
+    return tone * (1 - flake) - 1.6 * flake, 0.4 * relief * (1 - flake) - 0.6 * flake
+
+
+def twinned_austenite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Annealed austenite: equiaxed grains crossed by straight-sided annealing twins.
+
+    Grains of 10 to 150 um (ASM Handbook 9, 2004, "Stainless steels"), down to 1 um in fine-grained
+    twinning-induced-plasticity steel (Bouaziz et al., Curr. Opin. Solid State Mater. Sci. 15, 2011).
+    """
+    diameter = s["size_um"]
+    cells = voronoi(field, diameter, waviness=0.02, spread=0.4)
+    angle = of_cell(field, cells.index, 0, np.pi)
+    period_um = diameter * of_cell(field, cells.index, 0.4, 1.1)
+    across = (field.x_um * np.cos(angle) + field.y_um * np.sin(angle)) / period_um + of_cell(field, cells.index, 0, 1)
+    band, has_twin = of_cell(field, cells.index, 0.06, 0.4), of_cell(field, cells.index, 0, 1) < 0.7
+    position = across % 1.0
+    twin = (position < band) & has_twin
+    shade = of_cell(field, cells.index, -1, 1)
+    tone = s["grain_contrast"] * 2 * np.where(twin, of_cell(field, cells.index, -1, 1), shade)
+    width = min(0.03 * diameter, s["groove_um"])
+    side_um = np.minimum(np.minimum(position, 1 - position), np.abs(position - band)) * period_um
+    grooves = np.maximum(line(field, side_um, 0.6 * width) * has_twin, line(field, cells.boundary_um, width))
+    return tone - s["boundary_contrast"] * grooves, 0.7 * tone - grooves
+
+
+def dendrites(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """As-cast dendrites: trunks with rows of arms, what froze last between them.
+
+    Secondary arm spacing of 10 to 90 um in castings (Kurz and Fisher, Fundamentals of Solidification, 4th ed., 1998),
+    1 um where solidification was rapid (Flemings, Solidification Processing, 1974).
+    """
+    spacing = s["size_um"]
+    cells = voronoi(field, spacing * 11, waviness=0.15)
+    arms = dendrite_arms(field, spacing, cells)
+    solid = np.clip(0.5 + s["arm_sharpness"] * arms, 0, 1)
+    # The solid grows richer towards its rim; the last liquid freezes as a fine mixture.
+    core = np.clip(arms / 0.4, 0, 1)
+    fine = smooth_noise(field, 0.07 * spacing)
+    between = (1 - solid) * (0.2 * fine - 1.1 + 0.4 * (random_of(field, cells.index & 0xFFFF) - 0.5))
+    return 0.5 * solid - 0.4 * s["coring"] * core + between, 0.4 * solid + 0.12 * (1 - solid) * fine

@@ -1,0 +1,118 @@
+"""The classes of both quizzes, and what all images of one specimen share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from microrace.images.manifests import NONE_OF_THESE
+from microrace.images.render import martensites, recipes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a class is drawn, and the sizes that its ruling feature takes.
+
+    Attributes
+    ----------
+    draw : callable
+    size_um : (float, float)
+        Range in the literature of the feature that rules the picture.
+    size_px : (float, float)
+        Range that shows it well; a specimen's size is drawn so as to fall into both where it can.
+    telling : float
+        Size of the feature by which the class is told from its kin, over the ruling size: carbides in bainite.
+    mistaken_for : tuple of str
+        Classes for which it is taken where that feature is not seen. This study's choice.
+    ambiguity : float
+        How much of their look a usual specimen has, of 1. This study's choice.
+    """
+
+    draw: object
+    size_um: tuple[float, float]
+    size_px: tuple[float, float]
+    telling: float = 1.0
+    mistaken_for: tuple[str, ...] = ()
+    ambiguity: float = 0.0
+
+
+QUIZ_1 = {
+    "bainite": Recipe(recipes.bainite, (0.2, 3.0), (6, 30), 0.42, ("martensite", "pearlite"), 0.4),
+    "ferrite": Recipe(recipes.ferrite, (0.3, 100.0), (28, 120), 1.0, (NONE_OF_THESE,), 0.0),
+    "martensite": Recipe(recipes.martensite, (0.3, 8.0), (6, 30), 1.0, ("bainite",), 0.2),
+    "pearlite": Recipe(recipes.pearlite, (0.08, 1.2), (4, 28), 1.0, ("bainite", "martensite"), 0.0),
+    "spheroidite": Recipe(recipes.spheroidite, (0.15, 4.0), (5, 36), 1.0, ("bainite", "pearlite"), 0.1),
+}
+QUIZ_1_NONE = {
+    "graphite flakes": Recipe(recipes.graphite_flakes, (8.0, 300.0), (100, 240), 0.2, ("pearlite",), 0.1),
+    "twinned austenite": Recipe(recipes.twinned_austenite, (1.0, 150.0), (60, 150), 0.3, ("ferrite",), 0.3),
+    "as-cast dendrites": Recipe(recipes.dendrites, (0.8, 90.0), (20, 46), 1.0, ("martensite",), 0.1),
+}
+# The carbides and films that tell these states apart are a small part of a block's width.
+QUIZ_2 = {
+    "as-quenched": Recipe(martensites.as_quenched, (0.3, 5.0), (14, 40), 0.24, ("with retained austenite",), 0.3),
+    "auto-tempered": Recipe(martensites.auto_tempered, (0.3, 5.0), (24, 56), 0.15,
+                            ("tempered at 200 C", "with bainite"), 0.4),
+    "tempered at 200 C": Recipe(martensites.tempered_low, (0.3, 5.0), (34, 70), 0.13, ("auto-tempered",), 0.4),
+    "tempered at 600 C": Recipe(martensites.tempered_high, (0.3, 5.0), (14, 44), 0.17, ("tempered at 200 C",), 0.2),
+    "with bainite": Recipe(martensites.with_bainite, (0.3, 5.0), (11, 24), 0.32, ("auto-tempered", "with ferrite"), 0.3),
+    "with ferrite": Recipe(martensites.with_ferrite, (0.3, 5.0), (9, 22), 1.0, ("with bainite",), 0.1),
+    "with retained austenite": Recipe(martensites.with_retained_austenite, (0.3, 5.0), (14, 44), 0.16,
+                                      ("as-quenched",), 0.4),
+}  # fmt: skip
+
+
+def draw_specimen(recipe: Recipe, pixels_per_um: float, rng) -> dict:
+    """Draw what all images of one specimen share: sizes, shares, etch.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    pixels_per_um : float
+        Middle of the scales at which the specimen is photographed, for it to show its structure there.
+    rng : numpy Generator
+    """
+    low, high = recipe.size_um
+    from_um, to_um = (float(np.clip(px / pixels_per_um, low, high)) for px in recipe.size_px)
+    rich = bool(rng.random() < 0.4)
+    return {
+        "size_um": float(np.exp(rng.uniform(np.log(from_um), np.log(to_um)))),
+        "grain_contrast": rng.uniform(0.04, 0.4),
+        "grain_spread": rng.uniform(0.2, 0.7),
+        "boundary_contrast": rng.uniform(0.5, 1.0),
+        "relief": rng.uniform(0.1, 0.5),
+        "roughness": rng.uniform(0.02, 0.15),
+        "etched_carbide_tone": rng.uniform(-0.8, 0.1),
+        "carbon_rich": rich,
+        # pearlite
+        "colony": rng.uniform(10, 45),
+        "waviness": rng.uniform(0.05, 0.5),
+        "curvature": rng.uniform(0.1, 1.0),
+        "degeneracy": rng.choice([rng.uniform(0, 1), rng.uniform(1.2, 1.9)], p=[0.75, 0.25]),
+        "carbide_share": rng.uniform(0.22, 0.42),
+        "proeutectoid": rng.choice([0.0, rng.uniform(0.1, 0.4)], p=[0.6, 0.4]),
+        "n_plates": int(rng.integers(0, 5)),
+        "plate_directions": rng.uniform(0, np.pi, 2),
+        # particles
+        "area_share": rng.uniform(0.1, 0.26),
+        "size_spread": rng.uniform(0.25, 0.55),
+        "fine_share": rng.choice([0.0, 0.03]),
+        "grain_over_particle": rng.uniform(5, 14),
+        "in_rows": bool(rng.random() < 0.25),
+        # bainite and martensite
+        "sheaf": rng.uniform(9, 16),
+        "lower": bool(rng.random() < 0.35),
+        "carbide_area": rng.uniform(0.1, 0.2),
+        "island_share": rng.choice([0.0, rng.uniform(0.02, 0.07)], p=[0.6, 0.4]),
+        "island_spacing_um": rng.uniform(0.15, 0.4),
+        "film_share": rng.choice([0.0, rng.uniform(0.1, 0.4)]),
+        "first_share": rng.uniform(0.3, 0.6),
+        "hard_share": rng.uniform(0.3, 0.6),
+        "island_over_block": rng.uniform(3, 6),
+        # castings
+        "flakes_per_area": rng.uniform(0.5, 1.2),
+        "flake_thickness": rng.uniform(0.025, 0.06),
+        "arm_sharpness": rng.uniform(4, 12),
+        "coring": rng.uniform(0.2, 1.0),
+    }
