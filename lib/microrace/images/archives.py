@@ -17,10 +17,11 @@ import pandas as pd
 
 from microrace import paths
 from microrace.images.manifests import NONE_OF_THESE
-from microrace.images.scale import UM_PER_UNIT, ScaleError, check_plausible
+from microrace.images.scale import check_plausible
 from microrace.images.splits import split_by_group
 
 TABLE = paths.DATA / "datasets.toml"
+UM_PER_UNIT = {"nm": 1e-3, "um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "mm": 1e3}  # in which a micron bar may be given
 
 
 class DatasetError(ValueError):
@@ -149,20 +150,21 @@ def read_rows(dataset: Dataset, metadata) -> pd.DataFrame:
 
 def _pixels_per_um(columns: dict[str, str], cells: dict[str, str]) -> float:
     """The scale of a row: given, or the micron bar's length in pixels by its length in um."""
-    if "pixels_per_um" in columns:
+
+    def number(key):
         try:
-            return check_plausible(float(cells[columns["pixels_per_um"]]))
-        except ValueError as error:
-            raise error if isinstance(error, ScaleError) else ScaleError("is no number of pixels per um") from None
-    length, unit, length_px = (cells[columns[key]] for key in ("bar", "unit", "bar_px"))
+            return float(cells[columns[key]])
+        except ValueError:
+            raise ValueError(f"{columns[key]} is {cells[columns[key]]!r}, which is no number; write one") from None
+
+    if "pixels_per_um" in columns:
+        return check_plausible(number("pixels_per_um"))
+    unit = cells[columns["unit"]]
     if unit not in UM_PER_UNIT:
-        raise ScaleError(f"the unit {unit!r} is not known; write um or nm")
-    try:
-        um, px = float(length) * UM_PER_UNIT[unit], float(length_px)
-    except ValueError:
-        raise ScaleError(f"with {length_px!r} px is no length; write numbers") from None
-    if not (um > 0 and px > 0):
-        raise ScaleError(f"with {length_px!r} px is no length; write numbers above zero")
+        raise ValueError(f"the unit {unit!r} is not known; write um, nm or mm")
+    um, px = number("bar") * UM_PER_UNIT[unit], number("bar_px")
+    if not um > 0:
+        raise ValueError("is no length of a micron bar; write a number above zero")
     # Digits that the division made up are not written down.
     return check_plausible(float(f"{px / um:.10g}"))
 
