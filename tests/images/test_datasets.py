@@ -14,7 +14,7 @@ from PIL import Image
 
 import replica
 from microrace import paths
-from microrace.images import archives, datasets, downloads, manifests
+from microrace.images import archives, attribution, datasets, downloads, manifests
 
 VARIABLE = "MICRORACE_UHCSDB_URL"
 
@@ -429,7 +429,7 @@ def test_a_laboratorys_own_archive_is_one_more_table(tmp_path):
     assert list(manifest["file"][:2]) == ["micrographs/images/A/0.png", "micrographs/images/A/1.png"]
     assert list(manifest["pixels_per_um"]) == [4, 8, 12, 16] * 2 and set(manifest["split_group"]) == {"A", "B"}
     assert set(manifest["height"]) == {replica.HEIGHT}
-    assert datasets.attribution(manifest) == ["8 images: the laboratory; licence all rights reserved."]
+    assert attribution.of(manifest) == ["8 images: the laboratory; licence all rights reserved."]
 
 
 # --- the studies -----------------------------------------------------------------------------------------------------
@@ -508,13 +508,13 @@ def test_a_name_becomes_a_manifest_and_a_path_stays_one(server, monkeypatch, tmp
 
 
 def test_attribution_names_source_citation_and_licence_once(server, fetch):
-    said = datasets.attribution(manifests.read_manifest(fetch(server)))
+    said = attribution.of(manifests.read_manifest(fetch(server)))
     assert len(said) == 1
     for part in ("UHCSDB", "hdl:11256/940", "DeCost", "doi:10.1007/s40192-017-0097-0", "CC-BY-3.0-US", "band cropped"):
         assert part in said[0]
     frame = pd.DataFrame({"source": ["x 1", "x 2", ""], "licence": ["CC0-1.0", "CC0-1.0", ""]})
-    assert datasets.attribution(frame) == ["2 images: x 1 and 1 more; licence CC0-1.0."]
-    assert datasets.attribution(pd.DataFrame({"file": ["a"]})) == []
+    assert attribution.of(frame) == ["2 images: x 1 and 1 more; licence CC0-1.0."]
+    assert attribution.of(pd.DataFrame({"file": ["a"]})) == []
 
 
 def test_the_command_line_says_what_is_wrong(capsys, monkeypatch):

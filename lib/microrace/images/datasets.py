@@ -222,19 +222,6 @@ def manifest_of(dataset, parameters: list[str]) -> tuple:
     return fetch(str(dataset), selection), [p for p in parameters if p not in ours]
 
 
-def attribution(manifest: pd.DataFrame) -> list[str]:
-    """Whom to name for the images of a manifest: one sentence for each citation and licence, from its own columns."""
-    columns = manifest.reindex(columns=["source", "licence", "citation"]).fillna("")
-    sentences = []
-    for (citation, licence), rows in columns.groupby(["citation", "licence"], sort=False):
-        sources = [s for s in rows["source"].unique() if s]
-        source = f"{sources[0]} and {len(sources) - 1} more" if len(sources) > 1 else "".join(sources)
-        parts = [part for part in (source, citation, f"licence {licence}" if licence else "") if part]
-        if parts:
-            sentences.append(f"{len(rows)} images: {'; '.join(parts)}.")
-    return sentences
-
-
 def write_hashes(folder, name: str = "manifest.json") -> Path:
     """List the sha256 and size of every file below a folder, as `fetch` reads them: for an archive of one's own."""
     folder = Path(folder)
