@@ -70,6 +70,8 @@ def known(table=TABLE) -> dict[str, Dataset]:
     DatasetError
         If it is not TOML, or an archive's keys are not those of `Dataset`.
     """
+    if not Path(table).is_file():
+        return {}
     try:
         found = tomllib.loads(Path(table).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
