@@ -53,7 +53,7 @@ def test_the_study_runs_end_to_end_by_one_command(server, data, tmp_path, monkey
     for picture in pictures:
         with Image.open(picture) as image:
             assert "DeCost" in image.info.get("Copyright", ""), picture.name
-        assert re.search(rb"/Subject \([^)]*DeCost", picture.with_suffix(".pdf").read_bytes()), picture.name
+        assert re.search(rb"/Subject \((?:[^()\\]|\\.)*DeCost", picture.with_suffix(".pdf").read_bytes()), picture.name
     assert "DeCost" in pd.read_csv(folder / "manifest.csv")["citation"][0]
     server.asked.clear()
     capsys.readouterr()
