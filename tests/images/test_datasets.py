@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import socket
 import sys
@@ -278,7 +279,7 @@ def test_https_and_this_computer_are_fetched_from(url):
 
 @pytest.mark.parametrize(
     "url", ["http://example.org/", "http://10.0.0.1/", "ftp://example.org/", "file:///etc/passwd", "http://127.0.0.1.example.org/",
-            "http://localhost@example.org/", "example.org", ""]
+            "http://localhost@example.org/", "http://[::1", "example.org", ""]
 )  # fmt: skip
 def test_nothing_else_is(url, fetch):
     with pytest.raises(downloads.DownloadError, match="over https only"):
@@ -387,11 +388,23 @@ def test_unknown_names_are_listed_against_the_known(fetch, server):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("[lab", "is not TOML"), ("[lab]\nbase = 'x'", r"\[lab\]: got an unexpected keyword argument 'base'")]
+    ("old", "new", "says"),
+    [
+        ("[uhcsdb]", "[uhcsdb", "is not TOML"),
+        ("hashes =", "hashed =", "got an unexpected keyword argument 'hashed'"),
+        ("licence =", "# licence =", "missing 1 required positional argument: 'licence'"),
+        ("label = ", "class = ", "columns: 'label' is missing"),
+        ("bar_px = ", "px = ", "scale: give pixels_per_um, or bar, unit and bar_px"),
+        ("rows = [1, 481]", "rows = [481]", "rows: give the first and the last"),
+        ("n_none = 6", "none = 6", "selections: each is empty or has classes, n_none, n_quiz"),
+        ("[uhcsdb", '["../uhcsdb"', "a name has letters"),
+    ],
 )
-def test_a_bad_table_says_where(tmp_path, text, says):
-    (tmp_path / "t.toml").write_text(text)
-    with pytest.raises(datasets.DatasetError, match=says):
+def test_a_bad_table_says_where(tmp_path, old, new, says):
+    text = archives.TABLE.read_text()
+    assert old in text
+    (tmp_path / "t.toml").write_text(text.replace(old, new))
+    with pytest.raises(datasets.DatasetError, match="t.toml.*" + re.escape(says)):
         archives.known(tmp_path / "t.toml")
 
 
@@ -517,6 +530,26 @@ def test_attribution_names_source_citation_and_licence_once(server, fetch):
     assert attribution.of(pd.DataFrame({"file": ["a"]})) == []
 
 
-def test_the_command_line_says_what_is_wrong(capsys, monkeypatch):
-    assert datasets.main(["no-such-archive"]) == 2
-    assert "known are uhcsdb" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["no-such-archive"], "known are uhcsdb"),
+        (["no-such-archive", "--write-selections", "metadata.csv"], "known are uhcsdb"),
+        (["uhcsdb", "--write-selections", "no-such-file.csv"], "No such file"),
+        (["no-such-folder", "--write-hashes"], "no-such-folder: no such folder"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(capsys, arguments, says):
+    assert datasets.main(arguments) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_other_rows_are_cropped_anew_without_a_download(own, tmp_path):
+    table = own_table(tmp_path, own)
+    shutil.copytree(own, tmp_path / "lab" / "originals")
+    for last in (481, 400):
+        table.write_text(re.sub(r"rows = .*", f"rows = [1, {last}]", table.read_text()))
+        path = datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table)
+        assert set(manifests.read_manifest(path)["height"]) == {last}
+    path.write_text("not,a\nmanifest,")
+    assert len(pd.read_csv(datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table))) == 42

@@ -22,6 +22,7 @@ from microrace.images.splits import split_by_group
 
 TABLE = paths.DATA / "datasets.toml"
 UM_PER_UNIT = {"nm": 1e-3, "um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "mm": 1e3}  # in which a micron bar may be given
+DRAWN_BY = {"classes", "n_train", "n_quiz", "n_none", "quiz_fraction", "seed"}  # what `draw` is told
 
 
 class DatasetError(ValueError):
@@ -51,6 +52,21 @@ class Dataset:
     modality: str = ""
     citation: str = ""
 
+    def __post_init__(self):
+        bar = {"bar", "unit", "bar_px"}
+        for holds, what in (
+            (re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name), "a name has letters, digits, '-', '_' and '.' only"),
+            ("label" in self.columns, "columns: 'label' is missing"),
+            ("pixels_per_um" in self.scale or bar <= set(self.scale), "scale: give pixels_per_um, or bar, unit and bar_px"),
+            ("column" in self.split_group, "split_group: 'column' is missing"),
+            (len(self.rows) in (0, 2), "rows: give the first and the last"),
+            (self.selections, "selections: give at least one"),
+            (all(set(how) in (set(), DRAWN_BY) for how in self.selections.values()),
+             f"selections: each is empty or has {', '.join(sorted(DRAWN_BY))}"),
+        ):  # fmt: skip
+            if not holds:
+                raise TypeError(what)
+
     @property
     def variable(self) -> str:
         """The environment variable that replaces `base_url`."""
@@ -74,7 +90,7 @@ def known(table=TABLE) -> dict[str, Dataset]:
         return {}
     try:
         found = tomllib.loads(Path(table).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DatasetError(f"{table}: is not TOML ({error}); correct it") from None
     datasets = {}
     for name, keys in found.items():
@@ -83,6 +99,20 @@ def known(table=TABLE) -> dict[str, Dataset]:
         except TypeError as error:
             raise DatasetError(f"{table}, [{name}]: {str(error).replace('Dataset.__init__() ', '')}") from None
     return datasets
+
+
+def named(name: str, table=TABLE) -> Dataset:
+    """The archive of that name.
+
+    Raises
+    ------
+    DatasetError
+        If there is none.
+    """
+    datasets = known(table)
+    if name not in datasets:
+        raise DatasetError(f"{name}: no such archive in {table}; known are {', '.join(datasets) or 'none'}")
+    return datasets[name]
 
 
 # --- what the archive says -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Which archives there are, and what is known of each, stands in ``data/datasets.t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ import pandas as pd
 from PIL import Image
 
 from microrace import paths
-from microrace.images.archives import TABLE, Dataset, DatasetError, known, read_rows, read_split, selections
+from microrace.images.archives import TABLE, Dataset, DatasetError, known, named, read_rows, read_split, selections
 from microrace.images.downloads import DownloadError, fetch_files, is_whole
 from microrace.images.reading import read_image
 
@@ -65,16 +66,18 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def _cropped(dataset: Dataset, rows: pd.DataFrame, folder: Path, promised: dict) -> pd.DataFrame:
-    """Crop what is not cropped yet; return the rows with ``file``, ``sha256`` and ``original_sha256``, no picture twice."""
+    """Crop what is not cropped yet; return the rows with ``file``, hashes and ``cropped_rows``, no picture twice."""
+    cropped_rows = " to ".join(map(str, dataset.rows))
     # What earlier manifests vouch for need not be cropped again.
     done = {}
     for path in sorted(folder.glob("manifest-*.csv")):
-        for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
-            done[row["file"], row["original_sha256"]] = row["sha256"]
+        with contextlib.suppress(KeyError, ValueError):  # not as it was written: then it vouches for nothing
+            for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
+                done[row["file"], row["original_sha256"], row["cropped_rows"]] = row["sha256"]
     files, hashes, pictures, twice = [], [], {}, []
     for row in rows.itertuples():
         file = "micrographs/" + str(PurePosixPath(row.original.removeprefix("micrographs/")).with_suffix(".png"))
-        sha256 = done.get((file, promised[row.original]["sha256"]), "")
+        sha256 = done.get((file, promised[row.original]["sha256"], cropped_rows), "")
         if not (sha256 and is_whole(folder / file, {"sha256": sha256})):
             buffer = io.BytesIO()
             Image.fromarray(crop(dataset, folder / "originals" / row.original)).save(buffer, "PNG")
@@ -87,7 +90,8 @@ def _cropped(dataset: Dataset, rows: pd.DataFrame, folder: Path, promised: dict)
         if twice[-1]:
             print(f"{dataset.name}: {row.original} is the same picture as {first} and is left out", file=sys.stderr)
     originals = [promised[name]["sha256"] for name in rows["original"]]
-    return rows.assign(file=files, sha256=hashes, original_sha256=originals)[~np.array(twice)]
+    rows = rows.assign(file=files, sha256=hashes, original_sha256=originals, cropped_rows=cropped_rows)
+    return rows[~np.array(twice)]
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
@@ -151,10 +155,7 @@ def fetch(name: str, selection: str = "", *, folder=None, table=TABLE) -> Path:
     DatasetError
         If the archive is unknown, cannot be fetched, or is not what it should be.
     """
-    datasets = known(table)
-    if name not in datasets:
-        raise DatasetError(f"{name}: no such archive in {table}; known are {', '.join(datasets)}")
-    dataset = datasets[name]
+    dataset = named(name, table)
     selection = selection or next(iter(dataset.selections))
     if selection not in dataset.selections:
         raise DatasetError(f"selection={selection}: {name} has {' and '.join(dataset.selections)}")
@@ -223,8 +224,16 @@ def manifest_of(dataset, parameters: list[str]) -> tuple:
 
 
 def write_hashes(folder, name: str = "manifest.json") -> Path:
-    """List the sha256 and size of every file below a folder, as `fetch` reads them: for an archive of one's own."""
+    """List the sha256 and size of every file below a folder, as `fetch` reads them: for an archive of one's own.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such folder.
+    """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; give the one that holds the archive's files")
     found = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / name)
     files = {
         p.relative_to(folder).as_posix(): {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "bytes": p.stat().st_size}
@@ -246,13 +255,13 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.write_hashes:
             print(write_hashes(arguments.name))
         elif arguments.write_selections:
-            dataset = known()[arguments.name]
+            dataset = named(arguments.name)
             table = selections(dataset, read_rows(dataset, arguments.write_selections))
             _write_whole(dataset.selections_file, table.to_csv(index=False, lineterminator="\n").encode())
             print(dataset.selections_file)
         else:
             print(fetch(arguments.name, arguments.selection))
-    except DatasetError as error:
+    except (DatasetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

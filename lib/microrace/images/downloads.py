@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import sys
 import threading
@@ -21,6 +22,7 @@ AT_ONCE = 5
 ATTEMPTS_MORE = 4
 SECONDS_TO_CONNECT, SECONDS_OF_SILENCE = 10, 60
 SECONDS_BETWEEN_LINES = 10.0
+LARGEST_BYTES = 100_000_000  # of a file whose size nobody has promised
 # A server that is busy is asked again after 1, 2, 4 s, or when it says.
 WHEN_BUSY = Retry(
     total=None, connect=0, read=False, other=0, status=3, status_forcelist=(408, 429, 500, 502, 503, 504),
@@ -44,13 +46,14 @@ def check_url(url: str) -> None:
     DownloadError
         For any other address.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    scheme = host = ""
+    with contextlib.suppress(ValueError):  # what is no address at all
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+    if not host or not (scheme == "https" or (scheme == "http" and loopback)):
         raise _Refused(f"{url}: micrographs are fetched over https only; give an address that begins with https://")
 
 
@@ -94,7 +97,7 @@ class _Downloader:
         self.session, self.sizes, self.progress = session, sizes, progress
 
     def __call__(self, url: str, output_file, _pooch) -> None:
-        received, at_most = 0, self.sizes.get(url)
+        received, at_most = 0, self.sizes.get(url, LARGEST_BYTES)
         try:
             timeout = (SECONDS_TO_CONNECT, SECONDS_OF_SILENCE)
             with self.session.get(url, stream=True, timeout=timeout) as response, open(output_file, "wb") as file:
@@ -104,7 +107,7 @@ class _Downloader:
                 for chunk in response.iter_content(1 << 16):
                     received += len(chunk)
                     self.progress.add(len(chunk))
-                    if at_most is not None and received > at_most:
+                    if received > at_most:
                         raise ValueError(f"more than the {at_most} bytes that were promised")
                     file.write(chunk)
         except BaseException:
