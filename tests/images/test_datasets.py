@@ -22,8 +22,20 @@ VARIABLE = "MICRORACE_UHCSDB_URL"
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """The replica's folder; not to be changed."""
-    return replica.make_replica(tmp_path_factory.mktemp("archive") / "data")
+    """A replica of two classes, twelve images; not to be changed."""
+    return replica.make_replica(tmp_path_factory.mktemp("archive") / "data", classes=("network", "spheroidite"))
+
+
+@pytest.fixture(scope="module")
+def all_classes(tmp_path_factory):
+    """A replica of all seven classes, 42 images; not to be changed."""
+    return replica.make_replica(tmp_path_factory.mktemp("all") / "data")
+
+
+@pytest.fixture
+def whole_server(all_classes):
+    with replica.Server(all_classes) as server:
+        yield server
 
 
 @pytest.fixture
@@ -70,25 +82,25 @@ def free_port():
 # --- the first run ---------------------------------------------------------------------------------------------------
 
 
-def test_the_first_run_writes_a_manifest_that_a_study_takes(server, archive, fetch, tmp_path):
-    path = fetch(server, "whole")
+def test_the_first_run_writes_a_manifest_that_a_study_takes(whole_server, all_classes, fetch, tmp_path):
+    path = fetch(whole_server, "whole")
     manifest = manifests.read_manifest(path)
-    metadata = pd.read_csv(archive / "metadata.csv", dtype=str, keep_default_na=False)
+    metadata = pd.read_csv(all_classes / "metadata.csv", dtype=str, keep_default_na=False)
     assert len(manifest) == len(metadata) == 42 and (manifest["split"] == "train").all()
     assert list(manifest["label"]) == list(metadata["primary_microconstituent"])
-    assert sorted(images_asked(server)) == sorted("micrographs/" + metadata["path"])
+    assert sorted(images_asked(whole_server)) == sorted("micrographs/" + metadata["path"])
     scales = manifest.groupby("label")["pixels_per_um"].first()
     assert scales["pearlite"] == 258 and scales["network"] == 0.515 and scales["spheroidite"] == 10.3
     assert manifest.attrs["simulated"] is False and not manifest.attrs["notes"][1:]
     # From the archive's own bytes to the cropped ones, each by its hash.
-    promised = json.loads((archive / "manifest.json").read_text())["files"]
+    promised = json.loads((all_classes / "manifest.json").read_text())["files"]
     for row in manifest.itertuples():
         assert row.original_sha256 == promised[row.original]["sha256"]
         assert row.sha256 == hashlib.sha256((tmp_path / "uhcsdb" / row.file).read_bytes()).hexdigest()
 
 
-def test_the_micrograph_is_rows_1_to_481_and_nothing_else(server, fetch, tmp_path):
-    manifest = manifests.read_manifest(fetch(server, "whole"))
+def test_the_micrograph_is_rows_1_to_481_and_nothing_else(whole_server, fetch, tmp_path):
+    manifest = manifests.read_manifest(fetch(whole_server, "whole"))
     seen = set()
     for number, row in enumerate(manifest.itertuples(), start=1):
         with Image.open(row.path) as image, Image.open(tmp_path / "uhcsdb" / "originals" / row.original) as original:
@@ -101,8 +113,8 @@ def test_the_micrograph_is_rows_1_to_481_and_nothing_else(server, fetch, tmp_pat
     assert seen == {("TIFF", "L"), ("PNG", "L"), ("PNG", "RGB")}
 
 
-def test_heat_treatments_are_groups_whatever_the_quench_is_called(server, fetch):
-    manifest = manifests.read_manifest(fetch(server, "whole"))
+def test_heat_treatments_are_groups_whatever_the_quench_is_called(whole_server, fetch):
+    manifest = manifests.read_manifest(fetch(whole_server, "whole"))
     groups = manifest.groupby("heat_treatment")["split_group"].unique().map(list)
     assert groups["AC1 800C 85H WQ"] == groups["AC1 800C 85H Q"] == ["800C 85H Q"]
     assert groups["AC1 970C 90M WQ-2C"] == ["970C 90M Q"] and groups["AC1 970 5M FC"] == ["970C 5M FC"]
@@ -110,20 +122,20 @@ def test_heat_treatments_are_groups_whatever_the_quench_is_called(server, fetch)
     assert set(manifest.loc[manifest["heat_treatment"] == "ET Gyro", "specimen"]) == {"42"}
 
 
-def test_the_quiz_like_study_fetches_its_own_images_only(server, fetch):
-    manifest = manifests.read_manifest(fetch(server))
+def test_the_quiz_like_study_fetches_its_own_images_only(whole_server, fetch):
+    manifest = manifests.read_manifest(fetch(whole_server))
     quiz, train = (manifest[manifest["split"] == s] for s in ("quiz", "train"))
     assert manifests.classes(manifest) == sorted(set(replica.CLASSES) - {n for n in replica.CLASSES if "widman" in n})
     assert not set(quiz["split_group"]) & set(train["split_group"])
     assert (manifests.truth(manifest) == manifests.NONE_OF_THESE).sum() == quiz["label"].str.contains("widman").sum() > 0
-    assert len(images_asked(server)) == len(manifest) < 42
+    assert len(images_asked(whole_server)) == len(manifest) < 42
 
 
-def test_one_selection_after_the_other_fetches_the_rest_alone(server, fetch):
-    few = pd.read_csv(fetch(server))
-    server.asked.clear()
-    fetch(server, "whole")
-    assert len(images_asked(server)) == 42 - len(few)
+def test_one_selection_after_the_other_fetches_the_rest_alone(whole_server, fetch):
+    few = pd.read_csv(fetch(whole_server))
+    whole_server.asked.clear()
+    fetch(whole_server, "whole")
+    assert len(images_asked(whole_server)) == 42 - len(few)
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------
@@ -154,7 +166,7 @@ def test_a_broken_or_missing_file_is_mended_and_no_other(server, fetch, tmp_path
 def test_what_goes_wrong_twice_is_tried_again(server, fetch, fault):
     server.faults = {name: [fault] * 2 for name in ("metadata.csv", "micrographs/micrograph3.png")}
     manifest = manifests.read_manifest(fetch(server, "whole"))
-    assert len(manifest) == 42 and server.asked.count("micrographs/micrograph3.png") == 3
+    assert len(manifest) == 12 and server.asked.count("micrographs/micrograph3.png") == 3
 
 
 def test_a_busy_server_is_asked_when_it_says(server, fetch, monkeypatch):
@@ -192,18 +204,18 @@ def test_what_goes_wrong_every_time_stops_with_a_sentence_and_leaves_no_part_of_
     server.faults.clear()
     server.asked.clear()
     here = len(list((folder / "originals" / "micrographs").iterdir()))
-    assert len(pd.read_csv(fetch(server, "whole"))) == 42 and len(images_asked(server)) == 42 - here
+    assert len(pd.read_csv(fetch(server, "whole"))) == 12 and len(images_asked(server)) == 12 - here
 
 
 def test_a_server_that_stops_in_the_middle_and_comes_back(archive, fetch, tmp_path):
     with replica.Server(archive) as first:
-        first.stops_after = 20
+        first.stops_after = 7
         with pytest.raises(datasets.DatasetError, match="files are here and stay.*run the same command again"):
             fetch(first, "whole")
     here = {p.name for p in (tmp_path / "uhcsdb" / "originals" / "micrographs").iterdir()}
-    assert 10 < len(here) < 20
+    assert 2 < len(here) < 7
     with replica.Server(archive, port=first.port) as second:
-        assert len(manifests.read_manifest(fetch(second, "whole"))) == 42
+        assert len(manifests.read_manifest(fetch(second, "whole"))) == 12
         assert {name.removeprefix("micrographs/") for name in images_asked(second)}.isdisjoint(here)
 
 
@@ -236,7 +248,7 @@ def test_files_put_there_by_hand_need_no_network(own, tmp_path):
     table = own_table(tmp_path, own)
     shutil.copytree(own, tmp_path / "lab" / "originals")
     path = datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table)
-    assert len(manifests.read_manifest(path)) == 42
+    assert len(manifests.read_manifest(path)) == 12
     (tmp_path / "lab" / "originals" / "micrographs" / "micrograph7.tif").write_bytes(b"not what was promised")
     with pytest.raises(datasets.DatasetError, match="micrograph7.tif could not be fetched"):
         datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table)
@@ -248,7 +260,7 @@ def test_an_archive_that_is_not_the_published_one_is_not_used(own, tmp_path):
         table.write_text(table.read_text().replace(archives.known(table)["lab"].base_url, server.url))
         assert datasets.fetch("lab", folder=tmp_path / "lab", table=table).is_file()
         text = (own / "metadata.csv").read_text()
-        (own / "metadata.csv").write_text(text.replace("spheroidite", "pearlite", 1))
+        (own / "metadata.csv").write_text(text.replace("spheroidite", "network", 1))
         replica.write_list(own)
         with pytest.raises(datasets.DatasetError, match="the archive has changed, so nothing of it is used"):
             datasets.fetch("lab", folder=tmp_path / "elsewhere", table=table)
@@ -292,8 +304,8 @@ def test_nothing_else_is(url, fetch):
 def test_a_proxy_of_the_environment_is_used(server, fetch, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
     monkeypatch.setenv("no_proxy", "")
-    assert len(pd.read_csv(fetch(f"http://127.0.0.1:{free_port()}/data/", "whole"))) == 42
-    assert len(images_asked(server)) == 42
+    assert len(pd.read_csv(fetch(f"http://127.0.0.1:{free_port()}/data/", "whole"))) == 12
+    assert len(images_asked(server)) == 12
 
 
 def test_progress_has_bytes_and_time_left_and_no_redraws_in_a_log(server, fetch, monkeypatch, capsys):
@@ -302,7 +314,7 @@ def test_progress_has_bytes_and_time_left_and_no_redraws_in_a_log(server, fetch,
     said = capsys.readouterr().err
     assert "\r" not in said
     lines = [line for line in said.splitlines() if line.startswith("uhcsdb: ")]
-    assert len(lines) > 20
+    assert len(lines) > 5
     for line in lines:
         assert line.split(" MB, about ")[1].endswith(" left") and " of " in line
 
@@ -322,14 +334,14 @@ def test_progress_is_a_bar_in_a_terminal(server, fetch, monkeypatch, capsys):
         ("1,micrograph1.tif", "1,../../escaped.tif", "'../../escaped.tif': is no path of an image below"),
         ("1,micrograph1.tif", "1,", "line 2, path: '': is no path"),
         ("2,micrograph2.tif", "2,micrograph1.png", "line 3, path: 'micrograph1.png': is there already"),
-        ("martensite,SE", ",SE", "line 2, primary_microconstituent: '': the image has no label"),
-        (",20.0,um,103,", ",20.0,furlong,103,", "line 2, micron_bar: '20.0': the unit 'furlong' is not known"),
-        (",20.0,um,103,", ",,um,103,", "micron_bar is '', which is no number"),
-        (",20.0,um,103,", ",20.0,um,a lot,", "micron_bar_px is 'a lot', which is no number"),
-        (",20.0,um,103,", ",0,um,103,", "line 2, micron_bar: '0': is no length of a micron bar"),
-        (",20.0,um,103,", ",20.0,um,0,", "a positive number of pixels per um"),
-        (",20.0,um,103,", ",inf,um,103,", "a positive number of pixels per um"),
-        (",20.0,um,103,", ",20.0,nm,103000000,", "outside 0.001 to 100000 px/um"),
+        ("network,SE", ",SE", "line 2, primary_microconstituent: '': the image has no label"),
+        (",200.0,um,103,", ",200.0,furlong,103,", "line 2, micron_bar: '200.0': the unit 'furlong' is not known"),
+        (",200.0,um,103,", ",,um,103,", "micron_bar is '', which is no number"),
+        (",200.0,um,103,", ",200.0,um,a lot,", "micron_bar_px is 'a lot', which is no number"),
+        (",200.0,um,103,", ",0,um,103,", "line 2, micron_bar: '0': is no length of a micron bar"),
+        (",200.0,um,103,", ",200.0,um,0,", "a positive number of pixels per um"),
+        (",200.0,um,103,", ",inf,um,103,", "a positive number of pixels per um"),
+        (",200.0,um,103,", ",200.0,nm,103000000,", "outside 0.001 to 100000 px/um"),
         ("sample_key", "sample", "has no column sample_key"),
     ],
 )
@@ -376,7 +388,7 @@ def test_a_picture_that_is_there_twice_is_used_once(own, fetch, capsys):
     replica.write_list(own)
     with replica.Server(own) as server:
         manifest = manifests.read_manifest(fetch(server, "whole"))
-    assert len(manifest) == 41 and "micrographs/micrograph9.tif" not in set(manifest["original"])
+    assert len(manifest) == 11 and "micrographs/micrograph9.tif" not in set(manifest["original"])
     assert "micrograph9.png is the same picture as micrographs/micrograph1.tif" in capsys.readouterr().err
 
 
@@ -552,4 +564,4 @@ def test_other_rows_are_cropped_anew_without_a_download(own, tmp_path):
         path = datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table)
         assert set(manifests.read_manifest(path)["height"]) == {last}
     path.write_text("not,a\nmanifest,")
-    assert len(pd.read_csv(datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table))) == 42
+    assert len(pd.read_csv(datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table))) == 12
