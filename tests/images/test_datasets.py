@@ -180,9 +180,9 @@ def test_a_busy_server_is_asked_when_it_says(server, fetch, monkeypatch):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ("broken off", "could not be fetched"),
+        ("broken off", "could not be fetched (the connection broke off)"),
         ("other bytes", "sha256 differs"),
-        ("hang up", "could not be fetched"),
+        ("hang up", "could not be fetched (the connection broke off)"),
         (404, "404 Not Found: the archive has no such file"),
         (503, "503 Service Unavailable"),
         ((302, {"Location": "http://example.org/"}), "http://example.org/: micrographs are fetched over https only"),
@@ -250,7 +250,7 @@ def test_files_put_there_by_hand_need_no_network(own, tmp_path):
     path = datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table)
     assert len(manifests.read_manifest(path)) == 12
     (tmp_path / "lab" / "originals" / "micrographs" / "micrograph7.tif").write_bytes(b"not what was promised")
-    with pytest.raises(datasets.DatasetError, match="micrograph7.tif could not be fetched"):
+    with pytest.raises(datasets.DatasetError, match="micrograph7.tif: could not be fetched"):
         datasets.fetch("lab", "whole", folder=tmp_path / "lab", table=table)
 
 

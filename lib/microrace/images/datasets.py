@@ -164,8 +164,8 @@ def fetch(name: str, selection: str = "", *, folder=None, table=TABLE) -> Path:
     base_url = os.environ.get(dataset.variable) or dataset.base_url
     base_url = base_url.rstrip("/") + "/"
     by_hand = (
-        f"put {dataset.hashes}, {dataset.metadata} and the images by hand into {originals}, in the archive's own folders"
-        + (f" (they are at {dataset.by_hand})" if dataset.by_hand else "")
+        f"get the files by hand from {dataset.by_hand or 'their owner'} and put {dataset.hashes}, {dataset.metadata} and "
+        f"the images, in the archive's own folders, into {originals}"
     )
     try:
         promised = _promised(dataset, base_url, originals, by_hand)

@@ -15,6 +15,7 @@ import pooch
 import requests
 from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
+from urllib3.exceptions import NewConnectionError
 from urllib3.util import Retry
 
 AT_ONCE = 5
@@ -70,7 +71,8 @@ class _Progress:
         self.description, self.total = description, n_bytes
         self.done, self.begun, self.said = 0, time.monotonic(), time.monotonic()
         self.lock = threading.Lock()
-        self.bar = tqdm(total=n_bytes, desc=description, unit="B", unit_scale=True) if sys.stderr.isatty() else None
+        seen = n_bytes > 0 and sys.stderr.isatty()
+        self.bar = tqdm(total=n_bytes, desc=description, unit="B", unit_scale=True) if seen else None
 
     def add(self, n_bytes: int) -> None:
         with self.lock:
@@ -186,16 +188,29 @@ def fetch_files(base_url: str, files: dict[str, dict], folder, *, description: s
     return len(missing)
 
 
+def _cause(error: requests.RequestException) -> str:
+    """What went wrong on the way, without the objects that requests wraps around it."""
+    inner = getattr(error.args[0], "reason", None) if error.args else None
+    for kind, what in (
+        (requests.exceptions.SSLError, "the server's certificate is not trusted"),
+        (requests.exceptions.ProxyError, "the proxy of the environment does not answer"),
+        (requests.exceptions.Timeout, "no answer in time"),
+    ):
+        if isinstance(error, kind):
+            return what
+    if isinstance(inner, NewConnectionError):
+        return str(inner).rsplit("] ", 1)[-1].rstrip(")")  # of "... [Errno 111] Connection refused"
+    return "the connection broke off"
+
+
 def _explanation(error: Exception, url: str, kept: str, by_hand: str) -> str:
     """What failed, how much is here, and what to do."""
     if isinstance(error, DownloadError):
         return f"{error}; {kept}"
     if isinstance(error, requests.RequestException):  # which is an OSError too
-        cause = getattr(error.args[0], "reason", error) if error.args else error
-        reason = str(cause).rsplit(": ", 1)[-1].strip(")>'\" ") or type(error).__name__
         return (
-            f"{url} could not be fetched ({reason}); {kept}. With a network, run the same command again, it goes on "
-            f"from there; without one, {by_hand}, and run it again"
+            f"{url}: could not be fetched ({_cause(error)}); {kept}. With a network, run the same command again; without "
+            f"one, {by_hand}, and run it again"
         )
     if isinstance(error, ValueError):
         # pooch's text names two hashes and a temporary file; what counts is that the bytes are not the promised ones.
