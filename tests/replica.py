@@ -83,11 +83,11 @@ class Server:
     """An HTTP server on 127.0.0.1; ``faults`` maps a file's name to what goes wrong with it, one request after the other.
 
     A fault is a status, "broken off" (half of the bytes, then the end), "other bytes", or "hang up" (no answer at all);
-    the name "*" is for whatever is asked for. After ``stops_after`` requests every one is hung up on.
+    the name "*" is for whatever is asked for. After ``stops_after`` requests every one is hung up on; each waits ``slow`` s.
     """
 
     def __init__(self, folder, port: int = 0):
-        self.folder, self.faults, self.asked, self.stops_after = folder, {}, [], None
+        self.folder, self.faults, self.asked, self.stops_after, self.slow = folder, {}, [], None, 0.0
         lock, server = threading.Lock(), self
 
         class Handler(BaseHTTPRequestHandler):
@@ -99,6 +99,7 @@ class Server:
                     fault = todo.pop(0) if todo else None
                     if server.stops_after is not None and len(server.asked) > server.stops_after:
                         fault = "hang up"
+                threading.Event().wait(server.slow)  # not sleep(), which the tests leave out
                 server.answer(self, name, fault)
 
             def log_message(self, *_):

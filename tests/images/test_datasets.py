@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -217,6 +221,24 @@ def test_a_server_that_stops_in_the_middle_and_comes_back(archive, fetch, tmp_pa
     with replica.Server(archive, port=first.port) as second:
         assert len(manifests.read_manifest(fetch(second, "whole"))) == 12
         assert {name.removeprefix("micrographs/") for name in images_asked(second)}.isdisjoint(here)
+
+
+@pytest.mark.parametrize("after", [3, 9])
+def test_killed_in_the_middle_it_goes_on_to_the_same_manifest(archive, fetch, tmp_path, after):
+    with replica.Server(archive) as server:
+        undisturbed = fetch(server, "whole", folder=tmp_path / "undisturbed").read_bytes()
+        server.asked.clear()
+        server.slow = 0.05
+        options = ["--selection", "whole", "--folder", tmp_path / "killed"]
+        command = [sys.executable, "-m", "microrace.images.datasets", "uhcsdb", *options]
+        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        while len(server.asked) < after and killed.poll() is None:
+            threading.Event().wait(0.01)
+        os.killpg(killed.pid, signal.SIGKILL)
+        assert killed.wait() == -signal.SIGKILL
+        assert fetch(server, "whole", folder=tmp_path / "killed").read_bytes() == undisturbed
+    whole = {p.name for p in (tmp_path / "killed" / "micrographs").iterdir()}
+    assert whole == {p.name for p in (tmp_path / "undisturbed" / "micrographs").iterdir()}
 
 
 def test_without_a_network_it_says_what_to_do_by_hand(fetch, tmp_path):

@@ -248,6 +248,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m microrace.images.datasets", description=__doc__)
     parser.add_argument("name", help="of an archive in data/datasets.toml, or with --write-hashes a folder")
     parser.add_argument("--selection", default="", help="which images; without it, the archive's first selection")
+    parser.add_argument("--folder", help="in place of data/<name>")
     parser.add_argument("--write-selections", metavar="METADATA", help="write the table of selections from it")
     parser.add_argument("--write-hashes", action="store_true", help="write a folder's manifest.json, to be an archive")
     arguments = parser.parse_args(argv)
@@ -260,7 +261,7 @@ def main(argv: list[str] | None = None) -> int:
             _write_whole(dataset.selections_file, table.to_csv(index=False, lineterminator="\n").encode())
             print(dataset.selections_file)
         else:
-            print(fetch(arguments.name, arguments.selection))
+            print(fetch(arguments.name, arguments.selection, folder=arguments.folder))
     except (DatasetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
