@@ -5,10 +5,11 @@ SHELL := bash
 .DEFAULT_GOAL := all
 
 # Own data:  make DATASET=path/to/manifest.csv STUDY=name
+# Real data: make DATASET=uhcsdb, downloaded; all of it with PARAMS="-p selection=whole"; other archives: data/datasets.toml
 # Own panel: make ... PANEL=data/panels/name
 DATASET ?=
 # A panel answers one quiz: without STUDY= it is quiz 1's.
-STUDY ?= $(if $(DATASET),study,$(if $(PANEL),quiz1))
+STUDY ?= $(if $(filter uhcsdb,$(DATASET)),uhcs,$(if $(DATASET),study,$(if $(PANEL),quiz1)))
 PANEL ?=
 PARAMS ?=
 JOBS ?= 1
@@ -68,7 +69,7 @@ ifeq ($(strip $(DATASET)),)
 endif
 	@$(PYTHON) -m microrace.people.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
 	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY)) \
-	  $(if $(DATASET),--manifest $(DATASET),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
+	  $(if $(filter-out uhcsdb,$(DATASET)),--manifest $(DATASET),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
 
 verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every file
 	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)

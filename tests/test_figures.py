@@ -1,9 +1,13 @@
 """Scale bars of the right length, the same bytes twice, and the stamp on what is simulated."""
 
+import json
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from microrace import figures
 from microrace.images import manifests
@@ -49,6 +53,25 @@ def test_a_figure_has_the_same_bytes_twice_and_its_numbers_beside_it(tmp_path):
         assert one.read_bytes() == two.read_bytes() and one.stat().st_size > 100
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["race.csv", "race.pdf", "race.png"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "race.csv"), READERS)
+
+
+def test_a_figure_names_whose_micrographs_it_is_made_from(tmp_path):
+    """In its metadata: from the run's dataset.json, or as told; nothing where nothing is known."""
+
+    def credits(folder, **how):
+        figures.save(figures.human_versus_machine(READERS, simulated=False), folder, "race", **how)
+        with Image.open(folder / "race.png") as image:
+            in_png = image.info.get("Copyright")
+        in_pdf = re.search(rb"/Subject \(([^)]*)\)", (folder / "race.pdf").read_bytes())
+        return in_png, in_pdf and in_pdf[1].decode()
+
+    said = "2 images: a laboratory's steels; licence CC-BY-4.0."
+    assert credits(tmp_path / "figures") == (None, None)
+    (tmp_path / "dataset.json").write_text(json.dumps({"attribution": [said, "1 image: another."]}))
+    assert credits(tmp_path / "figures") == (f"{said} 1 image: another.",) * 2
+    assert credits(tmp_path / "figures", attribution=[said]) == (said, said)
+    (tmp_path / "dataset.json").write_text("{")
+    assert credits(tmp_path / "figures") == (None, None)
 
 
 @pytest.mark.parametrize("simulated", [True, False])

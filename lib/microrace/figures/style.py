@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
@@ -59,7 +60,17 @@ def use_style() -> None:
     mpl.rcParams.update(STYLE)
 
 
-def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None) -> Figure:
+def _attribution_of_run(directory: Path) -> list[str]:
+    """Whom to name for the micrographs, as notebook 01 wrote it into the run's ``dataset.json`` beside the figures."""
+    try:
+        return json.loads((directory.parent / "dataset.json").read_text(encoding="utf-8"))["attribution"]
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def save(
+    figure: Figure, directory, stem: str, data: pd.DataFrame | None = None, *, attribution: list[str] | None = None
+) -> Figure:
     """Write a figure as PNG and PDF, and the numbers behind it as CSV; the same bytes on every run.
 
     Parameters
@@ -70,6 +81,9 @@ def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None)
     stem : str
         File name without its ending.
     data : DataFrame, optional
+    attribution : list of str, optional
+        Whom to name for the micrographs, kept in the files' metadata (``Copyright`` of the PNG, ``Subject`` of the
+        PDF); without it, what the run's ``dataset.json`` says.
 
     Returns
     -------
@@ -78,8 +92,12 @@ def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None)
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    credit = " ".join(_attribution_of_run(directory) if attribution is None else attribution) or None
     # Software and dates are left out: they would make two equal figures differ.
-    for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
+    for ending, metadata in (
+        (".png", {"Software": None, "Copyright": credit}),
+        (".pdf", {"CreationDate": None, "Producer": None, "Subject": credit}),
+    ):
         temporary = directory / f".{stem}.{os.getpid()}{ending}"
         figure.savefig(temporary, metadata=metadata)
         os.replace(temporary, directory / f"{stem}{ending}")

@@ -492,12 +492,13 @@ def run(
     ----------
     study : str
         The name of the folder in `runs_dir`.
-    dataset : path, optional
-        The manifest of the micrographs; without it, the one that the study ran on before, or the rendered one.
+    dataset : path or str, optional
+        The manifest of the micrographs, or the name of an archive in ``data/datasets.toml``, which is fetched first;
+        without it, the manifest that the study ran on before, or the rendered one.
     panel : path, optional
         A folder of answer sheets; "" lets notebook 03 simulate a panel.
     parameters : list of str, optional
-        ``name=value`` for the notebooks.
+        ``name=value`` for the notebooks, and ``selection=...`` for an archive.
     jobs, scheduler
         Processes on this computer, or the address of a dask scheduler, for notebook 04.
     runs_dir, notebooks_dir, chain
@@ -514,6 +515,12 @@ def run(
         raise StudyError(f"--study {study}: use letters, digits, '-', '_' and '.' only")
     if jobs < 1:
         raise StudyError(f"--jobs {jobs}: at least 1")
+    from microrace.images import datasets
+
+    try:
+        dataset, parameters = datasets.manifest_of(dataset, parameters or [])
+    except datasets.DatasetError as error:
+        raise StudyError(str(error)) from None
     run_dir = Path(runs_dir or paths.RUNS).absolute() / study
     # "Again, with a panel" need not say the data once more.
     known = (_read_json(run_dir / "run.json").get("data") or {}).get("manifest")
@@ -917,7 +924,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
     command = commands.add_parser("run", help="run the notebooks that are not up to date")
     command.add_argument("--study", required=True, help="name of the folder in runs/")
-    command.add_argument("--dataset", help="manifest of micrographs; without it, the one the study ran on before")
+    command.add_argument("--dataset", help="manifest, or the name of an archive; without it, the one of before")
     command.add_argument("--panel", default="", help="folder of answer sheets; without it a panel is simulated")
     command.add_argument("-p", dest="parameters", action="append", default=[], metavar="name=value", help="a parameter")
     command.add_argument("--jobs", type=int, default=1, help="processes for the ablations")
