@@ -90,8 +90,8 @@ env: $(ENVIRONMENT)  ## make .venv from the lock when it is missing or stale
 	@echo "$(CURDIR)/lib" > "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/microrace.pth"
 	@touch $@
 
-clean:  ## remove .venv, rendered micrographs and caches; runs/ stays
-	rm -rf .venv data/rendered .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, rendered micrographs, kept features and caches; runs/ stays
+	rm -rf .venv data/rendered .cache .pytest_cache .ruff_cache .hypothesis
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
