@@ -99,10 +99,23 @@ def _text_rows(text: str) -> Rows:
     delimiter = delimiter or _delimiter(text)
     if delimiter not in ",;\t|":
         return _whole(f"is separated by {delimiter!r}; save it with commas, semicolons or tabs", 1)
-    offset = begins - 1
     if "\0" in text:
         return _whole("holds NUL characters; save it again as 'CSV UTF-8'", begins + text[: text.index("\0")].count("\n"))
-    text = re.sub(f'" +(?=[{re.escape(delimiter)}\r\n]|$)', '"', text)  # a space after a closing quote
+    try:
+        return _parsed(text, delimiter, begins)
+    except csv.Error:
+        # A space after a closing quote, which the strict reader minds.
+        text = re.sub(f'" +(?=[{re.escape(delimiter)}\r\n]|$)', '"', text)
+    try:
+        return _parsed(text, delimiter, begins)
+    except csv.Error as error:
+        remedy, line = error.args
+        return _whole(remedy, line)
+
+
+def _parsed(text: str, delimiter: str, begins: int) -> Rows:
+    """The rows of a text; a csv.Error holds the remedy and the line."""
+    offset = begins - 1
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     header, cells, lines, faults = None, [], [], []
     try:
@@ -117,7 +130,7 @@ def _text_rows(text: str) -> Rows:
                     faults.append(Fault(begins, "table", shortened(cell), remedy))
             if any(stripped):
                 if header is None:
-                    header, lines_header = stripped, begins
+                    header, at = stripped, begins
                 else:
                     cells.append(stripped)
                     lines.append(begins)
@@ -132,10 +145,10 @@ def _text_rows(text: str) -> Rows:
                 'a quote opened here is not closed before the next; put " around the whole cell, and write "" for a '
                 "quote inside it"
             )
-        return _whole(remedy, begins)
+        raise csv.Error(remedy, begins) from None
     if header is None:
         return _whole("is empty; write a header and one row below it for each entry")
-    return _checked(header, lines_header, cells, lines, faults)
+    return _checked(header, at, cells, lines, faults)
 
 
 def _excel_rows(path: Path) -> Rows:

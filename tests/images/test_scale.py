@@ -256,7 +256,7 @@ HDR = "[MAIN]\nMagnification=5000\nPixelSizeX=2e-08\nPixelSizeY=2e-08\n[SEM]\nHV
     ("picture", "beside", "text", "encoding", "maker"),
     [
         ("a.tif", "a.txt", JEOL.format("2um"), "utf-8", "JEOL"),
-        ("a.png", "A.TXT", JEOL.format("2 µm"), "cp1252", "JEOL"),
+        ("a.png", "a.TXT", JEOL.format("2 µm"), "cp1252", "JEOL"),
         ("a.bmp", "a.txt", JEOL.format("2000nm"), "utf-8", "JEOL"),
         ("a.jpg", "a.txt", "$CM_IMAGE_SIZE 128 96\n$CM_FIELD_OF_VIEW 2.56µm 1.92µm\n", "utf-8", "JEOL"),
         ("a.tif", "a.txt", HITACHI, "utf-8", "Hitachi"),

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from microrace import tables
+from microrace.images import files
 
 REMEDY = "give pixels_per_um in the manifest (length of the micron bar in pixels / its length in um)"
 UM_PER_INCH = 25_400.0
@@ -297,12 +298,9 @@ SIDECARS = (
 def sidecar(path: Path, width_px: int):
     """The size of a pixel after a text file that an instrument wrote beside the picture.
 
-    Its name is the picture's with ``.txt`` or ``.hdr`` instead of or after the ending, or as Tescan has it
-    (``a-tif.hdr``). Other text files of that name are passed by.
+    Other text files of such a name (`files.sidecars_of`) are passed by.
     """
-    stem, ending = path.stem.casefold(), path.suffix.casefold().lstrip(".")
-    names = {f"{stem}.txt", f"{stem}.hdr", f"{stem}.{ending}.txt", f"{stem}.{ending}.hdr", f"{stem}-{ending}.hdr"}
-    for beside in sorted(p for p in path.parent.iterdir() if p.name.casefold() in names and p != path and p.is_file()):
+    for beside in files.sidecars_of(path):
         if beside.stat().st_size > 2**20:
             continue
         data = beside.read_bytes()
