@@ -66,15 +66,19 @@ def files_of(manifest) -> list[Path]:
     Returns
     -------
     list of Path
-        The images in the order of their rows, whether they exist or not, each followed by its sidecars.
+        The images in the order of their rows, each followed by its sidecars. What is no file counts too, so that
+        it is noticed when it becomes one; what the manifest may not name (see `locate`) does not.
     """
     header, cells, _, _ = tables.read_rows(manifest)
     columns = [tables.column_name(name) for name in header]
-    wanted = [columns.index(name) for name in ("path", "file") if name in columns]
     folders, found = folders_of(manifest), []
     for row in cells:
-        name = next((row[k] for k in wanted if row[k]), "")
+        said = dict(zip(reversed(columns), reversed(row), strict=True))  # of a column that is there twice, the first
+        name = said.get("path") or said.get("file")
         if name and "\0" not in name:
-            path, _ = locate(folders, name)
-            found += [path, *(sidecars_of(path) if path.name else [])]
+            path, inside = locate(folders, name)
+            if os.path.isdir(path) or not path.name:
+                continue
+            if inside or said.get("sha256") or outside_allowed():
+                found += [path, *sidecars_of(path)]
     return found
