@@ -153,7 +153,7 @@ def zeiss(tiff: tifffile.TiffFile):
 
 def _tescan_text(text: str):
     """``PixelSizeX`` and ``PixelSizeY`` in m, as in Tescan's tag and header files."""
-    found = [re.search(rf"PixelSize{axis}\s*=\s*([^\s\0]+)", text) for axis in "XY"]
+    found = [re.search(rf"PixelSize{axis}\s*=\s*-?([^\s\0]+)", text) for axis in "XY"]  # the axis may point down
     if not all(found):
         raise ScaleError(f"its Tescan metadata hold no size of a pixel; {REMEDY}")
     return tuple(_length(match[1], match[0]) * 1e6 for match in found)
