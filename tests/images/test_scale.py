@@ -109,6 +109,10 @@ def fei(text):
     return {"extratags": text_tag(34682, text.replace("\n", "\r\n"))}
 
 
+def thermo(xml):
+    return {"extratags": text_tag(34683, xml)}
+
+
 def zeiss(**entries):
     lines = ["0", "0", "0", "5.825e-09"]
     for key, value in entries.items():
@@ -147,6 +151,10 @@ RIGHT = {
     "FEI, whole field": (fei("[EBeam]\nHFW=1.28e-06\nVFW=9.6e-07\n[Image]\nResolutionX=64\nResolutionY=48\n"),
                          64, 50, "FEI"),
     "FEI, width as recorded": (fei(SCAN + "[Image]\nResolutionX=64\nResolutionY=44\n"), 64, 50, "FEI"),
+    "Phenom": (thermo('<FeiImage><pixelWidth unit="nm">20</pixelWidth><pixelHeight unit="nm">20</pixelHeight></FeiImage>')
+               | DPI_64, 64, 50, "Thermo"),
+    "Thermo, XML": (thermo('<Metadata><BinaryResult><PixelSize><X unit="m">2E-08</X><Y unit="m">2E-08</Y></PixelSize>'
+                           "</BinaryResult></Metadata>"), 64, 50, "Thermo"),
     "Zeiss, 512 px": (zeiss(ap_pixel_size=PIXEL, ap_width=WIDTH), 512, 85.83, "Zeiss"),
     "Zeiss, 1024 px": (zeiss(ap_pixel_size=PIXEL, ap_width=WIDTH), 1024, 171.67, "Zeiss"),
     "Zeiss, 2048 px": (zeiss(ap_pixel_size=PIXEL, ap_width=WIDTH), 2048, 343.3, "Zeiss"),
@@ -202,6 +210,9 @@ WRONG = {
     "FEI, halved": (fei(SCAN + "[Image]\nResolutionX=128\nResolutionY=96\n"), 64, "cropped or resized"),
     "FEI, halved, by its field": (fei(SCAN + "HorFieldsize=2.56e-06\n"), 64, "128 px wide"),
     "FEI, not square": (fei("[Scan]\nPixelWidth=2e-08\nPixelHeight=3e-08\n"), 64, "square"),
+    "Thermo, no XML": (thermo("<Metadata") | DPI_64, 64, "no XML"),
+    "Thermo, no unit": (thermo("<FeiImage><pixelWidth>20</pixelWidth></FeiImage>"), 64, "no unit of length"),
+    "Thermo, nothing": (thermo("<FeiImage/>") | DPI_64, 64, "hold no size"),
     "Zeiss, 0.0 nm": (zeiss(ap_pixel_size="Pixel Size = 0.0 nm"), 512, "not a size"),
     "Zeiss, no unit": (zeiss(ap_pixel_size="Pixel Size = 5.825"), 512, "AP_PIXEL_SIZE"),
     "Zeiss, another unit": (zeiss(ap_pixel_size="Pixel Size = 5.825 kV"), 512, "no unit of length"),

@@ -51,7 +51,6 @@ OTHER_MAKERS = {
     33628: "MetaMorph",
     34361: "FluoView",
     34412: "Zeiss LSM",
-    34683: "Thermo Fisher (XML)",
     37706: "TVIPS",
     65009: "DigitalMicrograph",
 }
@@ -118,6 +117,24 @@ def fei(tiff: tifffile.TiffFile):
             y = _length(beam.get("VFW"), "VFW") / _length(image["ResolutionY"], "ResolutionY")
             return x * 1e6, y * 1e6, what
     raise ScaleError(f"its FEI metadata hold no size of a pixel; {REMEDY}")
+
+
+def thermo_xml(tiff: tifffile.TiffFile):
+    """The XML of Thermo Fisher (``PixelSize``, in m) and of its Phenom (``pixelWidth``), each with its unit."""
+    tag = tiff.pages[0].tags.get(34683)
+    if tag is None:
+        return None
+    text = tag.value.decode("utf-8", "replace") if isinstance(tag.value, bytes) else str(tag.value)
+    try:
+        root = ElementTree.fromstring(text.strip(" \0\r\n\ufeff"))
+    except ElementTree.ParseError:
+        raise ScaleError(f"its Thermo Fisher metadata are no XML; {REMEDY}") from None
+    for across, down in (("pixelWidth", "pixelHeight"), ("PixelSize/X", "PixelSize/Y")):
+        x = next((e for e in root.iterfind(f".//{across}")), None)
+        y = next((e for e in root.iterfind(f".//{down}")), x)
+        if x is not None:
+            return *(_length(e.text, across) * um_per(e.get("unit")) for e in (x, y)), "Thermo Fisher metadata"
+    raise ScaleError(f"its Thermo Fisher metadata hold no size of a pixel; {REMEDY}")
 
 
 def zeiss(tiff: tifffile.TiffFile):
@@ -253,7 +270,7 @@ def resolution(tiff: tifffile.TiffFile):
 
 
 # The more an entry knows, the earlier it comes.
-TIFF_READERS = (fei, zeiss, tescan, jeol, olympus, ome, imagej)
+TIFF_READERS = (fei, thermo_xml, zeiss, tescan, jeol, olympus, ome, imagej)
 
 
 def _hitachi_text(text: str, width_px: int):
