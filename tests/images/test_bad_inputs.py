@@ -9,8 +9,11 @@ import openpyxl
 import pandas as pd
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from microrace.images import files
 from microrace.images.manifests import ManifestError, read_manifest
 
 HEADER = ["file", "label", "split", "pixels_per_um", "specimen", "note"]
@@ -280,3 +283,21 @@ def test_the_sound_manifest_is_sound(sound):
     manifest = read_manifest(sound / "m.csv")
     assert len(manifest) == 12 and manifest.attrs["notes"] == []
     assert len(BAD) > 80
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_no_manifest_raises_anything_but_its_faults(sound, data):
+    content = bytearray("\n".join(",".join(row) for row in [HEADER, *rows()]).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        odd = st.sampled_from([b'"', b",", b"\n", b"\0", b"\xe2\x80\x8b", b";", b"../"])
+        new = data.draw(st.one_of(st.binary(max_size=3), odd))
+        content[at : at + data.draw(st.integers(0, 3))] = new
+    path = sound / "fuzzed.csv"
+    path.write_bytes(content)
+    files.files_of(path)
+    try:
+        assert len(read_manifest(path)) > 0
+    except ManifestError as error:
+        assert len(error.faults) and error.faults["remedy"].str.len().min() > 5
