@@ -260,7 +260,7 @@ NO_PICTURES = {
     "constant.png": (pil(Image.new("L", (80, 80), 7)), "is empty"),
     "constant.tif": (tiff(np.full((80, 80), 700, np.uint16)), "is empty"),
     "white.jpg": (pil(Image.new("RGB", (80, 80), "white")), "is empty"),
-    "bomb.png": (bomb, "100 megapixels; crop it"),
+    "bomb.png": (bomb, "has 3600.0 megapixels; at most 100 are read: crop it"),
     "bomb.tif": (tiff_bomb, "10000000 x 64 px"),
     "large.png": (lambda path: _large(path), "10001 x 10000 px"),
     "pointer.tif": (text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "git lfs pull"),

@@ -117,8 +117,8 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 def find(signatures: list[Signature | None], read) -> list[tuple[int, int, float]]:
     """Pairs of images that show nearly the same.
 
-    All hashes are compared, in well under a second for thousands of images; only the pairs that are close are read
-    again and correlated.
+    All hashes are compared, which is quick for thousands of images; only the pairs that are close are read again and
+    correlated.
 
     Parameters
     ----------
@@ -135,17 +135,17 @@ def find(signatures: list[Signature | None], read) -> list[tuple[int, int, float
     known = np.array([i for i, s in enumerate(signatures) if s is not None], dtype=int)
     if len(known) < 2:
         return []
-    variants = np.stack([signatures[i].bits for i in known])
-    n_bits, pairs = 8 * variants.shape[2], set()
+    variants = np.stack([signatures[i].bits for i in known]).view(np.uint64)
+    n_bits, pairs = 64 * variants.shape[2], set()
     for row, own in enumerate(variants[:, 0]):
         apart = np.bitwise_count(variants ^ own).sum(axis=2, dtype=np.int32).min(axis=1)
         apart[row] = n_bits
         pairs |= {(min(row, k), max(row, k)) for k in np.flatnonzero(apart < MOST_BITS_THAT_DIFFER * n_bits).tolist()}
-    images, found = {}, []
-    for pair in sorted((int(known[i]), int(known[k])) for i, k in pairs):
-        for i in set(pair) - set(images):
-            images[i] = read(i)
-        r = correlation(*(images[i] for i in pair))
+    found, at, image = [], None, None
+    for i, k in sorted((int(known[i]), int(known[k])) for i, k in pairs):
+        if i != at:
+            at, image = i, read(i)  # one at a time: images may be large
+        r = correlation(image, read(k))
         if r >= LEAST_CORRELATION:
-            found.append((*pair, r))
+            found.append((i, k, r))
     return found

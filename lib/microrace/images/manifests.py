@@ -39,7 +39,7 @@ class ManifestError(ValueError):
         lines = [f"{path}: {len(faults)} fault{'s' if len(faults) != 1 else ''}"]
         for f in self.faults.itertuples():
             where = f"line {f.row}, {f.column}" if f.row else f.column
-            lines.append(f"  {where}: " + (f"{f.value!r}: " if str(f.value) else "") + f.remedy)
+            lines.append(f"  {where}: " + (f"{tables.shortened(str(f.value))!r}: " if str(f.value) else "") + f.remedy)
         super().__init__("\n".join(lines))
 
     def __reduce__(self):

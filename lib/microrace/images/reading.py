@@ -30,11 +30,11 @@ class PictureError(ValueError):
     """A file that is no micrograph; the message holds the remedy."""
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > LARGEST_MEGAPIXELS * 1e6:
+def _check_size(n_pixels: int, size: str = "") -> None:
+    if n_pixels > LARGEST_MEGAPIXELS * 1e6:
         raise PictureError(
-            f"is {width} x {height} px, more than {LARGEST_MEGAPIXELS} megapixels; crop it to the field to be judged "
-            "(in ImageJ: select it, Image > Crop, and save as TIFF; keep the scale)"
+            f"has {n_pixels / 1e6:.1f} megapixels{size}; at most {LARGEST_MEGAPIXELS} are read: crop it to the field to be "
+            "judged (in ImageJ: select it, Image > Crop, save as TIFF), which leaves its scale as it is"
         )
 
 
@@ -54,7 +54,7 @@ def _from_tiff(path: Path) -> tuple[np.ndarray, int]:
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages[0]
         shape, kind, bits = page.shape, page.photometric, page.bitspersample
-        _check_size(page.imagewidth, page.imagelength)
+        _check_size(page.imagewidth * page.imagelength, f" ({page.imagewidth} x {page.imagelength} px)")
         alike = [p for p in tiff.pages[1:] if p.shape == shape and p.dtype == page.dtype]
         told = re.match(r"ImageJ=.*^images=(\d+)", str(page.description), re.DOTALL | re.MULTILINE)
         n_pages = max(1 + len(alike), int(told[1]) if told else 1)
@@ -134,13 +134,12 @@ def _from_other(data: bytes) -> tuple[np.ndarray, int]:
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:
-            n_pixels = int(re.search(r"\d+", str(error))[0])
-            _check_size(n_pixels, 1)
+            _check_size(int(re.search(r"\d+", str(error))[0]))
             raise
         except UnidentifiedImageError:
             raise ValueError("it is of no known format") from None
     with image:
-        _check_size(*image.size)
+        _check_size(image.width * image.height, f" ({image.width} x {image.height} px)")
         if getattr(image, "is_animated", False) and image.format != "MPO":
             raise PictureError(f"holds {image.n_frames} pictures; save the one to use as a file of its own")
         orientation = image.getexif().get(274)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from microrace import tables
 from microrace.images import tags
+from microrace.images.reading import FORMATS, TIFF_MARKS
 from microrace.images.tags import REMEDY, UM_PER_INCH, ScaleError
 
 # Dots per inch that software writes when it knows nothing about the specimen.
@@ -70,9 +71,9 @@ def field_of_view_um(size_px: float, pixels_per_um: float) -> float:
 def _from_tags(path: Path) -> tuple[tuple | None, int]:
     """What the tags of a file say of the size of a pixel, or the `ScaleError` for which they say nothing; its width."""
     with path.open("rb") as file:
-        is_tiff = file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+        is_tiff = file.read(4) in TIFF_MARKS
     if not is_tiff:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             return None, image.width
     with tifffile.TiffFile(path) as tiff:
         width_px = tiff.pages[0].imagewidth
