@@ -32,12 +32,13 @@ class Fault(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A table: names of the columns, stripped cells of each row, the line each row begins on, and the faults of form."""
+    """A table: names of the columns, stripped cells of each row, the line each row begins on, the faults of form."""
 
     header: list[str]
     cells: list[list[str]]
     lines: list[int]
     faults: list[Fault]
+    header_line: int = 1
 
 
 def plain(text: str) -> str:
@@ -202,7 +203,7 @@ def _checked(header: list[str], at: int, cells: list[list[str]], lines: list[int
     if not cells:
         faults.append(Fault(0, "table", "", "has no rows below its header; write one for each entry"))
     names = [name or f"unnamed {i + 1}" for i, name in enumerate(header)]
-    return Rows(names, [(row + [""] * width)[:width] for row in cells], lines, faults)
+    return Rows(names, [(row + [""] * width)[:width] for row in cells], lines, faults, at)
 
 
 def read_rows(path) -> Rows:
@@ -250,7 +251,7 @@ def read_table(path):
     -------
     table : DataFrame of str
         Stripped cells; "" where there is nothing, and "NA" and "None" are what they say. Of a column that is there
-        twice, which is a fault, the first.
+        twice, which is a fault, the first. ``attrs["header_line"]`` is the line of the header.
     lines : array (n_rows,) of int
         The line of the file that each row begins on.
     faults : list of Fault
@@ -259,8 +260,10 @@ def read_table(path):
     import numpy as np
     import pandas as pd
 
-    header, cells, lines, faults = read_rows(path)
+    header, cells, lines, faults, header_line = read_rows(path)
     table = pd.DataFrame(cells, columns=header, dtype=str)
     table = table.loc[:, ~table.columns.duplicated()]
     unused = [c for c in table if c.startswith("unnamed ") and (table[c] == "").all()]
-    return table.drop(columns=unused), np.array(lines, dtype=int), faults
+    table = table.drop(columns=unused)
+    table.attrs["header_line"] = header_line
+    return table, np.array(lines, dtype=int), faults

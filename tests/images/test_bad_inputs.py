@@ -188,6 +188,7 @@ BAD = {
     "no label": head("label", "kind", 1, "label", "the column is missing"),
     "labels": head("label", "labels", 1, "label", "rename 'labels'"),
     "no scale": head("pixels_per_um", "magnification", 1, "pixels_per_um", "own tags give the scale"),
+    "no label, below a blank line": text(lambda t: "\n" + t.replace("label", "kind", 1), 2, "column is missing", "label"),
     "specimens": head("specimen", "specimens", 1, "specimen", "rename it to 'specimen'"),
     "sources": head("note", "sources", 1, "source", "rename it to 'source'"),
     "sample and sample_id": Bad(1, "specimen", "may both be meant", lambda folder, header, rows: header.__setitem__(

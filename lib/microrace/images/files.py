@@ -69,10 +69,10 @@ def files_of(manifest) -> list[Path]:
         The images in the order of their rows, each followed by its sidecars. What is no file counts too, so that
         it is noticed when it becomes one; what the manifest may not name (see `locate`) does not.
     """
-    header, cells, _, _ = tables.read_rows(manifest)
-    columns = [tables.column_name(name) for name in header]
+    table = tables.read_rows(manifest)
+    columns = [tables.column_name(name) for name in table.header]
     folders, found = folders_of(manifest), []
-    for row in cells:
+    for row in table.cells:
         said = dict(zip(reversed(columns), reversed(row), strict=True))  # of a column that is there twice, the first
         name = said.get("path") or said.get("file")
         if name and "\0" not in name:

@@ -102,7 +102,8 @@ def _known(table: pd.DataFrame) -> list[dict] | None:
 
 
 def _named(table: pd.DataFrame, labels_required: bool) -> tuple[pd.DataFrame, list[str], list[tuple]]:
-    """The table with the columns called as they should be, those of the required that are missing, and the faults."""
+    """The table with its columns called as they should be, those of the required that are missing, and the faults."""
+    at = table.attrs["header_line"]
     table, faults = rules.known_columns(table)
     if "file" not in table and "path" in table:
         table["file"] = table["path"]
@@ -117,11 +118,11 @@ def _named(table: pd.DataFrame, labels_required: bool) -> tuple[pd.DataFrame, li
         remedy = f"rename {close[0]!r}" if close else "add it"
         if name == "pixels_per_um":
             remedy += " (cells may stay empty where the file's own tags give the scale)"
-        faults.append((1, name, "", f"the column is missing; {remedy}"))
+        faults.append((at, name, "", f"the column is missing; {remedy}"))
     # A misspelt optional column would leak specimens, make up a split or lose the mark "simulated" without a word.
     for name in rules.COLUMNS:
         if name not in (*table, *missing) and (close := rules.misspelt(name, table.columns)):
-            faults.append((1, name, "", f"there is a column {close!r}; rename it to {name!r}"))
+            faults.append((at, name, "", f"there is a column {close!r}; rename it to {name!r}"))
             table = table.rename(columns={close: name})  # to find its other faults
     return table, missing, faults
 

@@ -57,14 +57,26 @@ SCHEMA = pa.DataFrameSchema(
 
 
 def known_columns(table: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple]]:
-    """Give the columns their names, however they are spelt, and ask where that is not clear."""
-    faults, plainly = [], {column: column_name(column) for column in table}
+    """Give the columns their names, however they are spelt, and ask where that is not clear.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `tables.read_table` gives it.
+
+    Returns
+    -------
+    table : DataFrame
+    faults : list of (line, column, value, remedy)
+        Here and below as `ManifestError` takes them.
+    """
+    faults, plainly, at = [], {column: column_name(column) for column in table}, table.attrs["header_line"]
     for name in COLUMNS:
         if name in table:
             continue
         meant = [c for c, said in plainly.items() if said in (name, *ALSO_CALLED.get(name, ()))]
         if len(meant) > 1:
-            faults.append((1, name, "", f"{' and '.join(map(repr, meant))} may both be meant; call one {name!r}"))
+            faults.append((at, name, "", f"{' and '.join(map(repr, meant))} may both be meant; call one {name!r}"))
         if meant and plainly[meant[0]] == name:
             table = table.rename(columns={meant[0]: name})
         elif meant:
@@ -86,7 +98,23 @@ def group_key(name: str) -> str:
 
 
 def scales(table: pd.DataFrame, lines, readable: list[bool]) -> tuple[list, list, list]:
-    """Scale of each image, where it is from, and the faults found."""
+    """Scale of each image, where it is from, and the faults found.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With ``pixels_per_um`` as text, "" for what the file says, and ``path``.
+    lines : array of int
+        The line of each row.
+    readable : list of bool
+        Which images could be read; of the others no scale is sought.
+
+    Returns
+    -------
+    pixels_per_um : list of float
+    sources : list of str
+    faults : list
+    """
     found, sources, faults = [], [], []
     known = table["scale_source"] if "scale_source" in table else [""] * len(table)
     for value, path, told, whole, at in zip(
@@ -132,7 +160,11 @@ def _a_letter_apart(a: str, b: str) -> bool:
 
 
 def label_faults(table: pd.DataFrame, lines) -> list[tuple]:
-    """Labels that cannot be meant as written, and classes that cannot be learned."""
+    """Labels that cannot be meant as written, and classes that cannot be learned.
+
+    A label is asked about where it differs from another only by case, spaces, invisible characters or dashes, or by
+    one letter of a long word.
+    """
     faults = []
     # "Pearlite" in the quiz would quietly become "none of these".
     spelling = table["label"].map(plain)
@@ -169,7 +201,20 @@ def label_faults(table: pd.DataFrame, lines) -> list[tuple]:
 
 
 def leaks(table: pd.DataFrame, lines, pixels: list[str]) -> list[tuple]:
-    """Images given twice, and groups of one class in both splits."""
+    """Images given twice, and groups of one class in both splits.
+
+    Parameters
+    ----------
+    table : DataFrame
+    lines : array of int
+        The line of each row.
+    pixels : list of str
+        A hash of each image's grey values, "" where there is none to compare.
+
+    Returns
+    -------
+    list of faults
+    """
     faults, first_of = [], {}
     for i, (key, file) in enumerate(zip(pixels, table["file"], strict=True)):
         first = first_of.setdefault(key or f"unreadable {i}", i)
@@ -193,7 +238,21 @@ def leaks(table: pd.DataFrame, lines, pixels: list[str]) -> list[tuple]:
 
 
 def near_copies(table: pd.DataFrame, lines, pairs: list[tuple[int, int, float]]) -> tuple[list[tuple], list[str]]:
-    """Faults for images of train and quiz that show nearly the same, and a note on such images of one split."""
+    """Faults for images of train and quiz that show nearly the same, and a note on such images of one split.
+
+    Parameters
+    ----------
+    table : DataFrame
+    lines : array of int
+        The line of each row.
+    pairs : list of (first, second, correlation)
+        As `copies.find` gives them.
+
+    Returns
+    -------
+    faults : list
+    notes : list of str
+    """
     faults, within = [], []
     for i, k, r in pairs:
         a, b = table.iloc[i], table.iloc[k]
