@@ -113,8 +113,8 @@ def thermo(xml):
     return {"extratags": text_tag(34683, xml)}
 
 
-def zeiss(**entries):
-    lines = ["0", "0", "0", "5.825e-09"]
+def zeiss(*unnamed, **entries):
+    lines = [*unnamed]
     for key, value in entries.items():
         lines += [key.upper(), value]
     return {"extratags": text_tag(34118, "\r\n".join([*lines, ""]))}
@@ -159,6 +159,7 @@ RIGHT = {
     "Zeiss, 1024 px": (zeiss(ap_pixel_size=PIXEL, ap_width=WIDTH), 1024, 171.67, "Zeiss"),
     "Zeiss, 2048 px": (zeiss(ap_pixel_size=PIXEL, ap_width=WIDTH), 2048, 343.3, "Zeiss"),
     "Zeiss, pixel of the display": (zeiss(ap_pixel_size=PIXEL), 512, 85.83, "Zeiss"),
+    "Zeiss, of LEO's time": (zeiss("0", "0", "0", "5.825e-09"), 512, 85.83, "Zeiss"),
     "Zeiss, own pixel": (zeiss(ap_image_pixel_size="Image Pixel Size = 11.65 nm", ap_pixel_size=PIXEL,
                                ap_width=WIDTH, dp_image_store="Store resolution = 512 * 384"), 512, 85.84, "Zeiss"),
     "Tescan": ({"extratags": [(50431, 1, None, TESCAN % b"2e-08", True)]} | DPI_64, 64, 50, "Tescan"),
@@ -214,6 +215,7 @@ WRONG = {
     "Thermo, no unit": (thermo("<FeiImage><pixelWidth>20</pixelWidth></FeiImage>"), 64, "no unit of length"),
     "Thermo, nothing": (thermo("<FeiImage/>") | DPI_64, 64, "hold no size"),
     "Zeiss, 0.0 nm": (zeiss(ap_pixel_size="Pixel Size = 0.0 nm"), 512, "not a size"),
+    "Zeiss, unnamed 0": (zeiss("0", "0", "0", "0"), 512, "not a size"),
     "Zeiss, no unit": (zeiss(ap_pixel_size="Pixel Size = 5.825"), 512, "AP_PIXEL_SIZE"),
     "Zeiss, another unit": (zeiss(ap_pixel_size="Pixel Size = 5.825 kV"), 512, "no unit of length"),
     "Zeiss, nothing": (zeiss(ap_brightness="Brightness = 49.7 %") | DPI_64, 512, "Zeiss metadata hold no size"),

@@ -16,8 +16,9 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-# All measured on 170 real micrographs, 261 rendered ones and changed copies of them (tests/images/test_copies.py):
-# unrelated images differ in at least 0.38 of the bits, and correlate by at most 0.45.
+# Of all pairs of the 170 real micrographs beside the project, the four of one field differ in 0.15 to 0.32 of the bits
+# and correlate by 0.72 to 0.87; the other 14 361 differ in at least 0.38 and correlate by at most 0.33. The 18 460
+# pairs of rendered ones differ in at least 0.38 and correlate by at most 0.47, but for one of 0.69 (0.33 the other way).
 MOST_BITS_THAT_DIFFER = 0.39
 LEAST_CORRELATION = 0.5
 WIDTH_PX = 160  # of a miniature
@@ -145,7 +146,9 @@ def find(signatures: list[Signature | None], read) -> list[tuple[int, int, float
     for i, k in sorted((int(known[i]), int(known[k])) for i, k in pairs):
         if i != at:
             at, image = i, read(i)  # one at a time: images may be large
-        r = correlation(image, read(k))
+        other = read(k)
+        # Either way: a single large edge may be found again in a picture of something else.
+        r = min(correlation(image, other), correlation(other, image))
         if r >= LEAST_CORRELATION:
             found.append((i, k, r))
     return found

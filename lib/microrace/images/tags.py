@@ -161,7 +161,11 @@ def zeiss(tiff: tifffile.TiffFile):
             _same_width(round(field / own), width, what)
         return own, own, what
     if field is None and display is None:
-        raise ScaleError(f"its Zeiss metadata hold no size of a pixel; {REMEDY}")
+        # Files of LEO, from before the entries had names: the fourth number is the display's pixel in m.
+        unnamed = data.get("", ())
+        if len(unnamed) < 4:
+            raise ScaleError(f"its Zeiss metadata hold no size of a pixel; {REMEDY}")
+        display = _length(unnamed[3], "the size of a pixel in its Zeiss metadata") * 1e6
     if width % 512:  # all that SmartSEM stores
         _same_width(1024, width, what)
     size = (field or display * 1024) / width
