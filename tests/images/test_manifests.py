@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from microrace import paths
-from microrace.images import manifests, splits
+from microrace.images import manifests, rules, splits
 from microrace.images.manifests import NONE_OF_THESE, ManifestError, read_manifest
 
 
@@ -150,6 +150,33 @@ def test_defaults_for_specimen_and_group(good, images):
     unnamed = read_manifest(write(good.drop(columns="specimen"), images))
     assert list(unnamed["split_group"]) == list(unnamed["specimen"]) == list(good["file"])
     assert any("no specimens" in note for note in unnamed.attrs["notes"])
+
+
+@pytest.mark.parametrize(
+    "name", ["Sample", "sample_id", "Specimen No", "SPECIMEN", "Sample-ID", " specimen  number", "Sample\u00a0name"]
+)
+def test_columns_are_known_however_they_are_spelt(good, images, name):
+    table = good.rename(columns={"specimen": name}).assign(Source="Simulated: drawn", SHA256="", License="CC0-1.0")
+    table = table.rename(columns={"file": "File", "label": "LABEL", "split": "Split ", "pixels_per_um": "Pixels per µm"})
+    manifest = read_manifest(write(table, images))
+    assert list(manifest["split_group"]) == list(manifest["specimen"]) == list(good["specimen"])
+    assert manifest.attrs["simulated"] and set(manifest["licence"]) == {"CC0-1.0"}
+    assert (manifest["pixels_per_um"] == 12.5).all()
+
+
+def test_groups_are_spelt_one_way(good, images):
+    good.loc[[0, 2, 8], "specimen"] = ["Probe  007", "probe 7", "Probe\u00a08"]
+    manifest = read_manifest(write(good, images))
+    assert list(manifest.loc[[0, 2], "split_group"]) == ["Probe  007"] * 2
+    assert manifest.loc[8, "split_group"] == "Probe\u00a08"
+    # What makes a difference to a person still does.
+    for a, b in (("1.05", "1.5"), ("A1", "A10"), ("1-2", "12"), ("a", "b"), ("70", "7")):
+        assert rules.group_key(a) != rules.group_key(b)
+
+
+def test_labels_that_are_counted_or_short_are_not_asked_about(good, images):
+    for a, b in (("state12", "state13"), ("A", "B"), ("type A", "type B"), ("M 250C", "M 350C"), ("ferrite", "ferritic")):
+        read_manifest(write(good.replace({"ferrite": a, "pearlite": b}), images))
 
 
 # --- what a bad manifest is told -------------------------------------------------------------------------------------
