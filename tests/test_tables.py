@@ -99,8 +99,8 @@ def test_what_is_no_file(tmp_path):
         ("with\0nul", "give the path"),
         (tmp_path / "v.xlsx", "Excel workbook"),
     ):
-        header, cells, lines, [fault] = read_rows(path)
-        assert not header and not cells and words in fault.remedy
+        table = read_rows(path)
+        assert not table.header and not table.cells and words in table.faults[0].remedy
 
 
 @settings(max_examples=200, deadline=None)

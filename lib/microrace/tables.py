@@ -32,12 +32,13 @@ class Fault(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A table: names of the columns, stripped cells of each row, the line each row begins on, and the faults of form."""
+    """A table: names of the columns, stripped cells of each row, the line each row begins on, the faults of form."""
 
     header: list[str]
     cells: list[list[str]]
     lines: list[int]
     faults: list[Fault]
+    header_line: int = 1
 
 
 def plain(text: str) -> str:
@@ -99,10 +100,23 @@ def _text_rows(text: str) -> Rows:
     delimiter = delimiter or _delimiter(text)
     if delimiter not in ",;\t|":
         return _whole(f"is separated by {delimiter!r}; save it with commas, semicolons or tabs", 1)
-    offset = begins - 1
     if "\0" in text:
         return _whole("holds NUL characters; save it again as 'CSV UTF-8'", begins + text[: text.index("\0")].count("\n"))
-    text = re.sub(f'" +(?=[{re.escape(delimiter)}\r\n]|$)', '"', text)  # a space after a closing quote
+    try:
+        return _parsed(text, delimiter, begins)
+    except csv.Error:
+        # A space after a closing quote, which the strict reader minds.
+        text = re.sub(f'" +(?=[{re.escape(delimiter)}\r\n]|$)', '"', text)
+    try:
+        return _parsed(text, delimiter, begins)
+    except csv.Error as error:
+        remedy, line = error.args
+        return _whole(remedy, line)
+
+
+def _parsed(text: str, delimiter: str, begins: int) -> Rows:
+    """The rows of a text; a csv.Error holds the remedy and the line."""
+    offset = begins - 1
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     header, cells, lines, faults = None, [], [], []
     try:
@@ -117,7 +131,7 @@ def _text_rows(text: str) -> Rows:
                     faults.append(Fault(begins, "table", shortened(cell), remedy))
             if any(stripped):
                 if header is None:
-                    header, lines_header = stripped, begins
+                    header, at = stripped, begins
                 else:
                     cells.append(stripped)
                     lines.append(begins)
@@ -132,10 +146,10 @@ def _text_rows(text: str) -> Rows:
                 'a quote opened here is not closed before the next; put " around the whole cell, and write "" for a '
                 "quote inside it"
             )
-        return _whole(remedy, begins)
+        raise csv.Error(remedy, begins) from None
     if header is None:
         return _whole("is empty; write a header and one row below it for each entry")
-    return _checked(header, lines_header, cells, lines, faults)
+    return _checked(header, at, cells, lines, faults)
 
 
 def _excel_rows(path: Path) -> Rows:
@@ -189,7 +203,7 @@ def _checked(header: list[str], at: int, cells: list[list[str]], lines: list[int
     if not cells:
         faults.append(Fault(0, "table", "", "has no rows below its header; write one for each entry"))
     names = [name or f"unnamed {i + 1}" for i, name in enumerate(header)]
-    return Rows(names, [(row + [""] * width)[:width] for row in cells], lines, faults)
+    return Rows(names, [(row + [""] * width)[:width] for row in cells], lines, faults, at)
 
 
 def read_rows(path) -> Rows:
@@ -237,7 +251,7 @@ def read_table(path):
     -------
     table : DataFrame of str
         Stripped cells; "" where there is nothing, and "NA" and "None" are what they say. Of a column that is there
-        twice, which is a fault, the first.
+        twice, which is a fault, the first. ``attrs["header_line"]`` is the line of the header.
     lines : array (n_rows,) of int
         The line of the file that each row begins on.
     faults : list of Fault
@@ -246,8 +260,10 @@ def read_table(path):
     import numpy as np
     import pandas as pd
 
-    header, cells, lines, faults = read_rows(path)
+    header, cells, lines, faults, header_line = read_rows(path)
     table = pd.DataFrame(cells, columns=header, dtype=str)
     table = table.loc[:, ~table.columns.duplicated()]
     unused = [c for c in table if c.startswith("unnamed ") and (table[c] == "").all()]
-    return table.drop(columns=unused), np.array(lines, dtype=int), faults
+    table = table.drop(columns=unused)
+    table.attrs["header_line"] = header_line
+    return table, np.array(lines, dtype=int), faults

@@ -1,4 +1,4 @@
-"""Physical scale: pixels per um from a file's own tags, fields of view, and the one resampling of the study."""
+"""Physical scale: pixels per um, what can be one, fields of view, and the one resampling of the study."""
 
 from __future__ import annotations
 
@@ -8,38 +8,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tifffile
+from PIL import Image
+
+from microrace import tables
+from microrace.images import tags
+from microrace.images.reading import FORMATS, TIFF_MARKS
+from microrace.images.tags import REMEDY, UM_PER_INCH, ScaleError
 
 # Dots per inch that software writes when it knows nothing about the specimen.
 PRINT_DPI = (72, 75, 90, 96, 100, 120, 144, 150, 200, 220, 240, 254, 300, 400, 600, 720, 1200, 2400)
-UM_PER_INCH = 25_400.0
 PLAUSIBLE_PIXELS_PER_UM = (1e-3, 1e5)
-REMEDY = "give pixels_per_um in the manifest (length of the micron bar in pixels / its length in um)"
-
-UM_PER_UNIT = {
-    "km": 1e9,
-    "m": 1e6,
-    "meter": 1e6,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "um": 1.0,
-    "\u00b5m": 1.0,
-    "\u03bcm": 1.0,
-    "\\u00b5m": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "pm": 1e-6,
-    "inch": UM_PER_INCH,
-    "in": UM_PER_INCH,
-}
-
-
-class ScaleError(ValueError):
-    """A scale that is unknown or cannot be true; the message holds the remedy."""
+# A bare resolution tag is believed where it implies what a microscope sees: fields of at most 5 mm whose pixels
+# are no larger than 5 um (5080 dpi). Every printer and screen lies far beyond; these scanners come near.
+PLAUSIBLE_FIELD_UM = (0.01, 5000.0)
+LARGEST_PIXEL_UM = 5.0
+SCANNER_DPI = (5080, 5760, 6400, 7200, 8000, 9600, 12800, 19200)
 
 
 def check_plausible(pixels_per_um: float) -> float:
@@ -68,80 +51,84 @@ def check_plausible(pixels_per_um: float) -> float:
     return value
 
 
+def _check_resolution(pixels_per_um: float, width_px: int) -> None:
+    """Refuse a resolution tag that a printer, a screen or a scanner explains better than a microscope."""
+    dpi, field = pixels_per_um * UM_PER_INCH, field_of_view_um(width_px, pixels_per_um)
+    low, high = PLAUSIBLE_FIELD_UM
+    scanner = any(math.isclose(dpi, known, rel_tol=1e-3) for known in SCANNER_DPI)
+    if scanner or not low <= field <= high or 1 / pixels_per_um > LARGEST_PIXEL_UM:
+        raise ScaleError(
+            f"its resolution tag says {dpi:.6g} dpi, a field of {field / 1000:.3g} mm: the resolution of a print and not a "
+            f"scale; {REMEDY}"
+        )
+
+
 def field_of_view_um(size_px: float, pixels_per_um: float) -> float:
     """Length in um that ``size_px`` pixels show."""
     return size_px / pixels_per_um
 
 
-def _square(x: float, y: float, source: str) -> float:
-    if not math.isclose(x, y, rel_tol=0.01):
-        raise ScaleError(f"{source} has {x:g} px/um across but {y:g} px/um down; resample to square pixels")
-    return x
-
-
-def _from_tiff(path: Path) -> tuple[float, str]:
+def _from_tags(path: Path) -> tuple[tuple | None, int]:
+    """What the tags of a file say of the size of a pixel, or the `ScaleError` for which they say nothing; its width."""
+    with path.open("rb") as file:
+        is_tiff = file.read(4) in TIFF_MARKS
+    if not is_tiff:
+        with Image.open(path, formats=FORMATS) as image:
+            return None, image.width
     with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        if tiff.fei_metadata:
-            scan = tiff.fei_metadata.get("Scan", {})
-            width_m, height_m = float(scan.get("PixelWidth", 0) or 0), float(scan.get("PixelHeight", 0) or 0)
-            if width_m > 0 and height_m > 0:
-                return _square(1e-6 / width_m, 1e-6 / height_m, "FEI metadata"), "FEI/Thermo metadata"
-        if tiff.sem_metadata:
-            for key in ("ap_image_pixel_size", "ap_pixel_size"):
-                entry = tiff.sem_metadata.get(key)
-                if entry and len(entry) >= 3 and str(entry[2]) in UM_PER_UNIT:
-                    return 1 / (float(entry[1]) * UM_PER_UNIT[str(entry[2])]), "Zeiss metadata"
-        if tiff.is_ome and tiff.ome_metadata:
-            pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
-            pixels = (pixels[0] if isinstance(pixels, list) else pixels)["Pixels"]
-            if "PhysicalSizeX" in pixels:
-                x, y = (
-                    float(pixels[f"PhysicalSize{a}"]) * UM_PER_UNIT[pixels.get(f"PhysicalSize{a}Unit", "um")]
-                    for a in "XY"
-                )
-                return _square(1 / x, 1 / y, "OME metadata"), "OME metadata"
-        resolution = [page.tags[name].value for name in ("XResolution", "YResolution") if name in page.tags]
-        if len(resolution) == 2 and all(r[0] > 0 and r[1] > 0 for r in resolution):
-            x, y = (r[0] / r[1] for r in resolution)
-            unit = (tiff.imagej_metadata or {}).get("unit", "").strip()
-            if unit in UM_PER_UNIT:
-                scale = _square(x / UM_PER_UNIT[unit], y / UM_PER_UNIT[unit], "ImageJ metadata")
-                return scale, "ImageJ metadata"
-            # TIFF 6.0: a missing ResolutionUnit means inch; 1 means that there is no absolute unit at all.
-            code = int(page.tags["ResolutionUnit"].value) if "ResolutionUnit" in page.tags else 2
-            if code in (2, 3):
-                um = UM_PER_INCH if code == 2 else 1e4
-                return _square(x / um, y / um, "the TIFF resolution tag"), "TIFF resolution tag"
-    raise ScaleError(f"no tag of {path.name} gives its scale; {REMEDY}")
+        width_px = tiff.pages[0].imagewidth
+        try:
+            for reader in tags.TIFF_READERS:
+                if found := reader(tiff):
+                    return found, width_px
+            return tags.resolution(tiff), width_px
+        except ScaleError as error:
+            return error, width_px
 
 
 def read_scale(path: str | Path) -> tuple[float, str]:
-    """Scale of a micrograph from its file's own tags.
+    """Scale of a micrograph from its file's own tags, or from the text file that the instrument wrote beside it.
 
-    Tried in turn: FEI/Thermo and Zeiss SEM metadata, OME, ImageJ, the TIFF resolution with its unit.
+    Tried in turn: the metadata of FEI/Thermo, Zeiss, Tescan, JEOL and Olympus, OME, ImageJ; the sidecars of Hitachi,
+    JEOL and Tescan; the TIFF resolution with its unit, where it implies a field of view that a microscope has.
 
     Returns
     -------
     pixels_per_um : float
     source : str
-        Which tag it came from.
+        Which tag or sidecar it came from.
 
     Raises
     ------
     ScaleError
-        If the file carries no scale, an implausible one, or pixels that are not square.
+        If the file carries no scale, an implausible one, two that differ, or pixels that are not square.
     """
     path = Path(path)
-    if path.suffix.lower() not in {".tif", ".tiff"}:
-        raise ScaleError(f"{path.suffix or path.name} files carry no trustworthy scale; {REMEDY}")
     try:
-        pixels_per_um, source = _from_tiff(path)
-    except (tifffile.TiffFileError, KeyError, ValueError) as error:
-        if isinstance(error, ScaleError):
-            raise
-        raise ScaleError(f"the tags of {path.name} cannot be read ({error}); {REMEDY}") from error
-    return check_plausible(pixels_per_um), source
+        found, width_px = _from_tags(path)
+        beside = tags.sidecar(path, width_px)
+    except ScaleError:
+        raise
+    except Exception as error:  # whatever a damaged file makes its readers raise
+        raise ScaleError(f"the tags of {path.name} cannot be read ({tables.shortened(str(error))}); {REMEDY}") from error
+    told = found if isinstance(found, tuple) else None
+    bare = told is not None and told[2] == "TIFF resolution tag"
+    if beside and told and not bare and not math.isclose(told[0], beside[0], rel_tol=0.02):
+        raise ScaleError(
+            f"{path.name} has {1 / told[0]:.4g} px/um after its {told[2]}, but {1 / beside[0]:.4g} px/um after its "
+            f"{beside[2]}; {REMEDY}"
+        )
+    best = beside if beside and (bare or told is None) else told
+    if best is None:
+        if isinstance(found, ScaleError):
+            raise ScaleError(f"{path.name} carries no scale: {found}") from found
+        raise ScaleError(f"no tag of {path.name}, and no sidecar of a microscope beside it, gives its scale; {REMEDY}")
+    x, y, source = best
+    if not math.isclose(x, y, rel_tol=0.01):
+        raise ScaleError(f"{source} has {1 / x:g} px/um across but {1 / y:g} px/um down; resample to square pixels")
+    if best is told and bare:
+        _check_resolution(1 / x, width_px)
+    return check_plausible(1 / x), source
 
 
 def warp_crop(

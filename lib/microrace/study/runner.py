@@ -38,6 +38,7 @@ import time
 from pathlib import Path
 
 from microrace import paths
+from microrace.images.files import files_of
 
 # Each notebook with those whose files it reads.
 CHAIN = {
@@ -239,12 +240,8 @@ def _hash(value) -> str:
 
 def hash_dataset(manifest: Path, cache: dict) -> str:
     """Return a hash of a manifest's bytes and of those of every image it lists, without judging either."""
-    hashes = [hash_file(manifest, cache)]
-    with open(manifest, encoding="utf-8-sig", errors="replace", newline="") as file:
-        for row in csv.DictReader(file):
-            path = manifest.parent / (row.get("file") or "")
-            hashes.append(hash_file(path, cache) if path.is_file() else "missing")
-    return _hash(hashes)
+    paths = [manifest, *files_of(manifest)]
+    return _hash([hash_file(path, cache) if os.access(path, os.R_OK) else "missing" for path in paths])
 
 
 def hash_panel(panel: Path, cache: dict) -> str:

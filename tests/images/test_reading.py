@@ -1,0 +1,329 @@
+"""Pictures as programs save them: the grey values come out right, and what is no picture is told as what it is."""
+
+import struct
+import zlib
+
+import cv2
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from microrace.images import reading
+from microrace.images.reading import PictureError, read_image
+from microrace.images.scale import ScaleError, read_scale
+
+
+def picture(seed=0, height=64, width=80):
+    return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+GREY = picture()
+RGB = np.dstack([GREY] * 3)
+DEEP = (np.linspace(1000, 3000, 64 * 80).astype(np.uint16)).reshape(64, 80)
+NEUTRAL = [GREY, np.full_like(GREY, 128), np.full_like(GREY, 128)]
+
+
+def tiff(array, photometric=None, **options):
+    return lambda path: tifffile.imwrite(path, array, photometric=photometric, metadata=None, **options)
+
+
+def planes(n):
+    return tiff(np.stack([GREY] * n), "minisblack", planarconfig="separate")
+
+
+def palette(white):
+    return tiff(GREY, "palette", colormap=np.tile(np.linspace(0, white, 256).astype(np.uint16), (3, 1)))
+
+
+def pil(image, **options):
+    return lambda path: image.save(path, **options)
+
+
+def codec(encode, array, **options):
+    return lambda path: path.write_bytes(encode(array, **options))
+
+
+def with_orientation(code):
+    """As the camera holds it, so that turning it by the tag gives GREY."""
+    stored = GREY
+    if code in (3, 4, 7, 8):
+        stored = stored[::-1]
+    if code in (2, 3, 6, 7):
+        stored = stored[:, ::-1]
+    return np.ascontiguousarray(stored.T if code in (5, 6, 7, 8) else stored)
+
+
+def exif(code):
+    found = Image.Exif()
+    found[274] = code
+    return found
+
+
+# How a file is written, and how far its grey values may be from GREY / 255.
+EIGHT_BITS = {
+    "grey.png": (pil(Image.fromarray(GREY)), 1e-6),
+    "rgb.png": (pil(Image.fromarray(RGB)), 1e-5),
+    "rgba.png": (pil(Image.fromarray(np.dstack([RGB, picture(1)]))), 1e-5),
+    "grey-alpha.png": (pil(Image.fromarray(np.dstack([GREY, picture(1)]))), 1e-6),
+    "palette.png": (pil(Image.fromarray(GREY).convert("P")), 1e-5),
+    "grey.bmp": (pil(Image.fromarray(GREY)), 1e-6),
+    "lossless.webp": (pil(Image.fromarray(GREY).convert("RGB"), lossless=True), 1e-5),
+    "lossless.jp2": (pil(Image.fromarray(GREY)), 1e-6),
+    "grey.tif": (tiff(GREY), 1e-6),
+    "any-name": (tiff(GREY), 1e-6),
+    "packed.TIF": (tiff(GREY, compression="lzw"), 1e-6),
+    "tiles.tif": (tiff(GREY, tile=(16, 16)), 1e-6),
+    "big.tif": (tiff(GREY, bigtiff=True), 1e-6),
+    "rgb.tiff": (tiff(RGB, "rgb"), 1e-5),
+    "rgba.tif": (tiff(np.dstack([RGB, picture(1)]), "rgb", extrasamples=["unassalpha"]), 1e-5),
+    "rgbx.tif": (tiff(np.dstack([RGB, picture(1)]), "rgb", extrasamples=["unspecified"]), 1e-5),
+    "grey-alpha.tif": (tiff(np.dstack([GREY, picture(1)]), "minisblack", extrasamples=["unassalpha"]), 1e-6),
+    "planar.tif": (tiff(np.stack([GREY] * 3), "rgb", planarconfig="separate"), 1e-5),
+    "white-is-zero.tif": (tiff(255 - GREY, "miniswhite"), 1e-6),
+    "cmyk-k.tif": (tiff(np.dstack([0 * GREY] * 3 + [255 - GREY]), "separated"), 1e-5),
+    "cmyk-cmy.tif": (tiff(np.dstack([255 - GREY] * 3 + [0 * GREY]), "separated"), 1e-5),
+    "cmyk.tif": (pil(Image.fromarray(RGB).convert("CMYK")), 1e-5),
+    "cmyk.jpg": (pil(Image.fromarray(cv2.blur(RGB, (9, 9))).convert("CMYK"), quality=98), None),
+    "palette.tif": (palette(65535), 1e-5),
+    "palette-of-bytes.tif": (palette(255), 1e-5),
+    "ycbcr.tif": (tiff(np.dstack(NEUTRAL), "ycbcr", subsampling=(1, 1)), 1e-5),
+    "jpeg-in.tif": (tiff(RGB, "rgb", compression="jpeg", compressionargs={"level": 100}), 0.02),
+    "fei.tif": (tiff(GREY, extratags=[(34682, 2, 0, b"[Scan]\r\nPixelWidth=2e-08\r\nPixelHeight=2e-08\r\n", True)]), 1e-6),
+    "resolution.tif": (tiff(GREY, resolution=(50_000, 50_000), resolutionunit=3), 1e-6),
+    "imagej-unit.tif": (tiff(GREY, resolution=(7.5, 7.5), description="ImageJ=1.53t\nunit=micron\n"), 1e-6),
+    "thumbnail.tif": (lambda path: _with_thumbnail(path), 1e-6),
+    **{f"turned-{k}.tif": (tiff(with_orientation(k), extratags=[(274, 3, 1, k, True)]), 1e-6) for k in range(1, 9)},
+    **{f"turned-{k}.png": (pil(Image.fromarray(with_orientation(k)), exif=exif(k)), 1e-6) for k in range(1, 9)},
+}
+
+
+def _with_thumbnail(path):
+    with tifffile.TiffWriter(path) as file:
+        file.write(GREY)
+        file.write(GREY[::4, ::4])
+
+
+@pytest.mark.parametrize("name", EIGHT_BITS)
+def test_eight_bit_files_keep_their_grey_values(tmp_path, name):
+    write, tolerance = EIGHT_BITS[name]
+    write(tmp_path / name)
+    image = read_image(tmp_path / name)
+    assert image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1
+    right = GREY if tolerance else cv2.blur(GREY, (9, 9))
+    np.testing.assert_allclose(image, right / 255, atol=tolerance or 0.02)
+
+
+def test_luminance(tmp_path):
+    red = np.zeros((64, 64, 3), np.uint8)
+    red[:32, :, 0] = 255
+    for name in ("red.png", "red.tif"):
+        Image.fromarray(red).save(tmp_path / name)
+        image = read_image(tmp_path / name)
+        np.testing.assert_allclose(image[:32], 0.299, atol=1e-6)
+        assert (image[32:] == 0).all()
+
+
+def test_lab_has_the_grey_that_it_stands_for(tmp_path):
+    rgb = np.dstack([cv2.blur(picture(i), (5, 5)) for i in range(3)])
+    lab = cv2.cvtColor((rgb / 255).astype(np.float32), cv2.COLOR_RGB2Lab)
+    right = (rgb @ reading.LUMINANCE) / 255
+    lightness, colour = (lab[..., :1] * 2.55).round(), lab[..., 1:].round()
+    for name, array, photometric in (
+        ("cielab.tif", np.dstack([lightness, colour.astype(np.int8).view(np.uint8)]), "cielab"),
+        ("icclab.tif", np.dstack([lightness, colour + 128]), "icclab"),
+    ):
+        tiff(array.astype(np.uint8), photometric)(tmp_path / name)
+        np.testing.assert_allclose(read_image(tmp_path / name), right, atol=0.02)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_few_bits_fill_the_range(tmp_path, bits, photometric):
+    levels = (picture() % 2**bits).astype(np.uint8)
+    stored = levels if photometric == "minisblack" else 2**bits - 1 - levels
+    if bits == 1:
+        tifffile.imwrite(tmp_path / "a.tif", stored.astype(bool), photometric=photometric)
+    else:
+        per_byte = 8 // bits
+        packed = sum(stored[:, k::per_byte] << (8 - bits * (k + 1)) for k in range(per_byte)).astype(np.uint8)
+        _write_strip(tmp_path / "a.tif", packed.tobytes(), bits, {"miniswhite": 0, "minisblack": 1}[photometric])
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif"), levels / (2**bits - 1), atol=1e-6)
+
+
+def _write_strip(path, data, bits, photometric, *, samples=1, extra=()):
+    """A TIFF of one strip, for what tifffile does not write."""
+    entries = [(256, 4, 80), (257, 4, 64), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (277, 3, samples)]
+    entries += [(278, 4, 64), (279, 4, len(data)), *extra]
+    offset = 8 + 2 + 12 * (len(entries) + 1) + 4
+    entries = sorted([*entries, (273, 4, offset)])
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    for code, kind, value in entries:
+        if isinstance(value, tuple):
+            head += struct.pack("<HHIHH", code, kind, 2, *value)
+        else:
+            head += struct.pack("<HHII", code, kind, 1, value)
+    path.write_bytes(head + bytes(4) + data)
+
+
+def test_subsampled_colours(tmp_path):
+    smooth = cv2.blur(GREY, (9, 9))
+    blocks = np.concatenate(
+        [smooth.reshape(32, 2, 40, 2).transpose(0, 2, 1, 3).reshape(32, 40, 4), np.full((32, 40, 2), 128, np.uint8)], axis=2
+    )
+    _write_strip(tmp_path / "a.tif", blocks.tobytes(), 8, 6, samples=3, extra=[(530, 3, (2, 2))])
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif"), smooth / 255, atol=0.01)
+
+
+DEEP_FILES = {
+    "deep.tif": tiff(DEEP),
+    "deep-white.tif": tiff(65535 - DEEP, "miniswhite"),
+    "signed.tif": tiff(DEEP.astype(np.int16) - 2000),
+    "float.tif": tiff((DEEP / 4095).astype(np.float32)),
+    "float-white.tif": tiff((1 - DEEP / 4095).astype(np.float32), "miniswhite"),
+    "double.tif": tiff(DEEP / 4095),
+    "deep-rgb.tif": tiff(np.dstack([DEEP] * 3), "rgb"),
+    "deep-cmyk.tif": tiff(np.dstack([65535 - DEEP] * 3 + [0 * DEEP]), "separated"),
+    "deep.png": lambda path: cv2.imwrite(str(path), DEEP),
+    "deep-rgb.png": lambda path: cv2.imwrite(str(path), np.dstack([DEEP] * 3)),
+    "deep-rgba.png": codec(imagecodecs.png_encode, np.dstack([DEEP] * 3 + [0 * DEEP + 9])),
+    "deep-alpha.png": codec(imagecodecs.png_encode, np.dstack([DEEP, 0 * DEEP + 9])),
+    "deep.jp2": codec(imagecodecs.jpeg2k_encode, DEEP, level=0, reversible=True),
+    "deep-rgb.jp2": codec(imagecodecs.jpeg2k_encode, np.dstack([DEEP] * 3), level=0, reversible=True, mct=True),
+}
+
+
+@pytest.mark.parametrize("name", DEEP_FILES)
+def test_more_than_eight_bits_are_kept_and_stretched(tmp_path, name):
+    DEEP_FILES[name](tmp_path / name)
+    image = read_image(tmp_path / name)
+    assert image.dtype == np.float32 and image.min() == 0 and image.max() == 1
+    assert len(np.unique(image)) > 1500  # all but the ends of 2000 levels; eight bits would leave a handful
+    low, high = np.percentile(DEEP, [0.1, 99.9])
+    np.testing.assert_allclose(image, np.clip((DEEP - low) / (high - low), 0, 1), atol=2e-3)
+
+
+def test_a_hot_pixel_does_not_set_the_range(tmp_path):
+    deep = DEEP.copy()
+    deep[0, 0] = 65535
+    tifffile.imwrite(tmp_path / "a.tif", deep)
+    image = read_image(tmp_path / "a.tif")
+    assert image[0, 0] == 1 and image[32, 40] == pytest.approx((deep[32, 40] - 1002) / 1996, abs=3e-3)
+
+
+def bomb(path):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+def tiff_bomb(path):
+    _write_strip(path, bytes(100), 8, 1)
+    data = path.read_bytes().replace(struct.pack("<HHII", 256, 4, 1, 80), struct.pack("<HHII", 256, 4, 1, 10**7))
+    path.write_bytes(data)
+
+
+def with_nan(path):
+    holes = np.ones((64, 64), np.float32)
+    holes[3, 3] = np.nan
+    tifffile.imwrite(path, holes)
+
+
+def animated(path):
+    Image.fromarray(GREY).save(path, save_all=True, append_images=[Image.fromarray(255 - GREY)])
+
+
+def text(content):
+    return lambda path: path.write_text(content)
+
+
+NO_PICTURES = {
+    "two-planes.tif": (planes(2), "2 channels, shape (2, 64, 80)"),
+    "five-planes.tif": (planes(5), "5 channels"),
+    "seventy.tif": (planes(70), "shape (70, 64, 80)"),
+    "five.tif": (tiff(np.dstack([RGB, GREY, GREY]), "rgb"), "5 channels"),
+    "channels.tif": (tiff(np.dstack([GREY] * 3), "minisblack", planarconfig="contig"), "3 channels"),
+    "volume.tif": (tiff(np.stack([GREY] * 32), "minisblack", volumetric=True), "(32, 64, 80)"),
+    "pages.tif": (tiff(np.stack([GREY] * 7), "minisblack"), "stack of shape (7, 64, 80)"),
+    "colour-pages.tif": (tiff(np.stack([RGB] * 5), "rgb"), "(5, 64, 80, 3)"),
+    "imagej.tif": (lambda path: tifffile.imwrite(path, np.stack([GREY] * 4), imagej=True), "stack of shape (4, 64, 80)"),
+    "mask.tif": (lambda path: _write_strip(path, GREY.tobytes(), 8, 4), "MASK"),
+    "raw.tif": (lambda path: _write_strip(path, GREY.tobytes(), 8, 32803), "CFA"),
+    "animated.gif": (animated, "holds 2 pictures"),
+    "nan.tif": (with_nan, "not numbers"),
+    "constant.png": (pil(Image.new("L", (80, 80), 7)), "is empty"),
+    "constant.tif": (tiff(np.full((80, 80), 700, np.uint16)), "is empty"),
+    "white.jpg": (pil(Image.new("RGB", (80, 80), "white")), "is empty"),
+    "bomb.png": (bomb, "has 3600.0 megapixels; at most 100 are read: crop it"),
+    "bomb.tif": (tiff_bomb, "10000000 x 64 px"),
+    "large.png": (lambda path: _large(path), "10001 x 10000 px"),
+    "pointer.tif": (text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "git lfs pull"),
+    "text.png": (text("no picture"), "cannot be read"),
+    "empty.tif": (lambda path: path.write_bytes(b""), "cannot be read"),
+    "eps.png": (text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "no known format"),
+    "a folder.png": (lambda path: path.mkdir(), "cannot be read"),
+}
+
+
+def _large(path):
+    Image.new("1", (10_001, 10_000)).save(path)
+
+
+@pytest.mark.parametrize("name", NO_PICTURES)
+def test_what_is_no_picture_is_told_as_what_it_is(tmp_path, name):
+    write, words = NO_PICTURES[name]
+    write(tmp_path / name)
+    with pytest.raises(PictureError) as caught:
+        read_image(tmp_path / name)
+    assert words in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("name", ["t.png", "t.jpg", "t.jp2", "t.webp", "plain.tif", "zlib.tif", "jpeg.tif", "deep-rgb.png"])
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.9])
+def test_truncated_files_are_refused(tmp_path, name, kept):
+    path, large = tmp_path / name, picture(0, 200, 200)
+    if name.endswith("tif"):
+        # The directory at the front, so that only pixels are missing.
+        tifffile.imwrite(path, large, compression={"zlib.tif": "zlib", "jpeg.tif": "jpeg"}.get(name))
+    elif name.startswith("deep"):
+        cv2.imwrite(str(path), np.dstack([large.astype(np.uint16) * 200] * 3))
+    else:
+        Image.fromarray(large).save(path)
+    assert read_image(path).shape == (200, 200)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(PictureError, match="cannot be read as an image"):
+        read_image(path)
+
+
+WHOLE = [name for name in EIGHT_BITS if "turned" not in name] + list(DEEP_FILES)
+
+
+@settings(max_examples=120, deadline=None)
+@given(name=st.sampled_from(WHOLE), data=st.data())
+def test_flipped_bits_give_a_picture_or_a_clear_fault(tmp_path_factory, name, data):
+    path = tmp_path_factory.getbasetemp() / name
+    (EIGHT_BITS[name][0] if name in EIGHT_BITS else DEEP_FILES[name])(path)
+    content = bytearray(path.read_bytes())
+    # Most of a file are pixels; what can go wrong stands in its first bytes.
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.one_of(st.integers(0, min(400, len(content)) - 1), st.integers(0, len(content) - 1)))
+        content[at] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content[: data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))])
+    try:
+        image = read_image(path)
+    except PictureError as error:
+        assert 5 < len(str(error)) < 400
+    else:
+        assert image.ndim == 2 and image.dtype == np.float32 and np.isfinite(image).all()
+        assert image.min() >= 0 and image.max() <= 1
+    try:
+        assert read_scale(path)[0] > 0
+    except ScaleError as error:
+        assert "pixels_per_um" in str(error) or "square" in str(error)
