@@ -59,47 +59,6 @@ class Prototypes:
         return softmax(self.logits(points), axis=1)
 
 
-class LinearJudge:
-    """Class probabilities by linear discriminant analysis of features, classes being equally likely beforehand.
-
-    Fisher's rule with a covariance shrunk towards the identity (Friedman, 1989): with thousands of features of about a
-    hundred images an unshrunk one cannot be inverted.
-
-    Parameters
-    ----------
-    features : array (n_crops, d)
-    class_index, image_index : array (n_crops,) of int
-    n_classes : int
-    shrinkage : float
-        0 to 1: share of the identity in the covariance of the standardised features.
-    """
-
-    def __init__(self, features, class_index, image_index, n_classes: int, shrinkage: float = 0.3):
-        weight = balanced_weights(class_index, image_index)
-        self.mean, self.std = features.mean(axis=0), features.std(axis=0) + 1e-3
-        standard = (features - self.mean) / self.std
-        means = class_means(standard, class_index, weight, n_classes)
-        residual = (standard - means[class_index]) * np.sqrt(weight, dtype=np.float32)[:, None]
-        # With S = R'R/n and fewer crops than features, Woodbury's identity inverts an n x n matrix instead of d x d.
-        n, d = residual.shape
-        ridge = shrinkage * float((residual**2).sum()) / (n * d)
-        scaled = residual * np.sqrt((1 - shrinkage) / n, dtype=np.float32)
-        if n < d:
-            inner = scaled @ scaled.T + ridge * np.eye(n, dtype=np.float32)
-            weights = (means - np.linalg.solve(inner, scaled @ means.T).T @ scaled) / ridge
-        else:
-            weights = np.linalg.solve(scaled.T @ scaled + ridge * np.eye(d, dtype=np.float32), means.T).T
-        self.weights, self.bias = weights, -0.5 * (means * weights).sum(axis=1)
-
-    def logits(self, features) -> np.ndarray:
-        """Logits (n, n_classes)."""
-        return (np.asarray(features) - self.mean) / self.std @ self.weights.T + self.bias
-
-    def probabilities(self, features) -> np.ndarray:
-        """Probabilities (n, n_classes)."""
-        return softmax(self.logits(features), axis=1)
-
-
 class ClassDistance:
     """Mahalanobis distance to the nearest class mean, with one shrunk covariance for all classes (Lee et al., 2018).
 

@@ -105,7 +105,6 @@ class FeatureStore:
                 **cutting,
                 "pipeline": config.pipeline,
                 "without": config.without,
-                "augmented_crops": config.augmented_crops,
             },
         }
         # A random start is another one for another seed.
@@ -147,7 +146,8 @@ class FeatureStore:
         def flush():
             if waiting:
                 values = features_of(self.backbone, np.concatenate(crops), self.device)
-                for (i, scales), part in zip(waiting, np.split(values, np.cumsum([len(c) for c in crops])[:-1]), strict=True):
+                ends = np.cumsum([len(c) for c in crops])[:-1]
+                for (i, scales), part in zip(waiting, np.split(values, ends), strict=True):
                     yield i, part, scales
             waiting.clear(), crops.clear()
 
@@ -183,6 +183,11 @@ class FeatureStore:
             try:
                 with np.load(path) as found:
                     values, scales = found["values"].astype(np.float32), found["log2_pixels_per_um"]
+                if augmented:
+                    # The first crops of a longer row are those of a shorter one.
+                    if len(values) < self.config.augmented_crops:
+                        raise ValueError("fewer crops than are asked for")
+                    values, scales = values[: self.config.augmented_crops], scales[: self.config.augmented_crops]
             except (OSError, ValueError, KeyError, EOFError):  # not there, or not one of ours
                 missing.append(i)
                 continue

@@ -1,4 +1,4 @@
-"""The trained machine: heads and a linear judge that answer for images, saved in one file."""
+"""The trained machine: what answers for crops and images, and the file that keeps it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import softmax
 
 from microrace.images.manifests import NONE_OF_THESE, read_manifest
 from microrace.machine.backbones import build_backbone
 from microrace.machine.classifiers import (
     ClassDistance,
-    LinearJudge,
     Prototypes,
     answers_from_scores,
     energy,
@@ -31,21 +31,19 @@ IMAGES_AT_ONCE = 256
 
 @dataclass
 class Judges:
-    """What answers for a crop: embedding heads with class prototypes, and a linear judge of the features.
+    """What answers for a crop: embedding heads with class prototypes, and how unlike all classes it is.
 
     Attributes
     ----------
     config : TrainingConfig
     heads : list of (EmbeddingHead, Prototypes)
         They differ in their seed; their probabilities are averaged.
-    linear : LinearJudge
     distance : ClassDistance
         Of features or of the first head's points, by ``none_rule``.
     """
 
     config: TrainingConfig
     heads: list[tuple[EmbeddingHead, Prototypes]]
-    linear: LinearJudge
     distance: ClassDistance
 
     @classmethod
@@ -77,19 +75,17 @@ class Judges:
             head, history = fit_head(features, labels, groups, train_index, seeded)
             heads.append((head, Prototypes(head.points(ours), of_class, ours.image_index, n_classes)))
             histories.append(history.assign(head=k + 1))
-        linear = LinearJudge(told(ours, config), of_class, ours.image_index, n_classes)
         looked_at = heads[0][0].points(ours) if config.none_rule == "embedding" else ours.values
         distance = ClassDistance(looked_at, of_class, ours.image_index, n_classes)
-        return cls(config, heads, linear, distance), pd.concat(histories, ignore_index=True)
+        return cls(config, heads, distance), pd.concat(histories, ignore_index=True)
 
     def crop_scores(self, features: CropFeatures) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n_crops, n_classes) and unlikeness (n_crops,) of crops."""
         points = [head.points(features) for head, _ in self.heads]
-        embedded = np.mean([p.probabilities(x) for x, (_, p) in zip(points, self.heads, strict=True)], axis=0)
-        logits, share = self.linear.logits(told(features, self.config)), self.config.linear_share
-        probability = (1 - share) * embedded + share * self.linear.probabilities(told(features, self.config))
+        logits = [p.logits(x) for x, (_, p) in zip(points, self.heads, strict=True)]
+        probability = np.mean([softmax(x, axis=1) for x in logits], axis=0)
         if self.config.none_rule == "energy":
-            return probability, energy(logits)
+            return probability, np.mean([energy(x) for x in logits], axis=0)
         return probability, self.distance(points[0] if self.config.none_rule == "embedding" else features.values)
 
     def judge(self, features: CropFeatures) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +98,6 @@ class Judges:
         return {
             "heads": [{k: v.cpu() for k, v in head.state_dict().items()} for head, _ in self.heads],
             "prototypes": [torch.from_numpy(p.means) for _, p in self.heads],
-            "linear": _arrays(self.linear),
             "distance": _arrays(self.distance),
         }
 
@@ -116,14 +111,7 @@ class Judges:
             prototypes = Prototypes.__new__(Prototypes)
             prototypes.means, prototypes.temperature = means.numpy(), 0.1
             heads.append((head.eval(), prototypes))
-        return cls(config, heads, _restored(LinearJudge, state["linear"]), _restored(ClassDistance, state["distance"]))
-
-
-def told(features: CropFeatures, config: TrainingConfig) -> np.ndarray:
-    """What the linear judge sees: the features and, when scale is told, log2 of the crop's scale as one more."""
-    if not config.told_scale:
-        return features.values
-    return np.column_stack([features.values, features.log2_pixels_per_um])
+        return cls(config, heads, _restored(ClassDistance, state["distance"]))
 
 
 def _arrays(fitted) -> dict:

@@ -15,7 +15,7 @@ FIELDS_OF_VIEW_UM = tuple(2.5 * 2.0**i for i in range(-3, 11))
 
 SCALE_HANDLING = ("none", "normalised", "told", "both")
 LOSSES = ("triplet", "multi-similarity", "supervised-contrastive", "cross-entropy")
-# How unlike the training images a crop is; see `classifiers.Unlikeness`.
+# How unlike the training images a crop is; see `machine.Judges`.
 NONE_RULES = ("features", "embedding", "energy")
 
 
@@ -58,8 +58,6 @@ class TrainingConfig:
         Heads of the machine, each trained on all training images with a seed of its own.
     max_train_images : int
         Train on at most so many images, drawn class by class; 0 takes all. For learning curves.
-    linear_share : float
-        Share of `classifiers.LinearJudge` in the probabilities, from 0 (embedding alone) to 1 (linear judge alone).
     none_rule : str
         One of `NONE_RULES`.
     accept_share : float
@@ -93,7 +91,6 @@ class TrainingConfig:
     n_folds: int = 5
     n_members: int = 3
     max_train_images: int = 0
-    linear_share: float = 0.5
     none_rule: str = "features"
     accept_share: float = 0.97
     seed: int = 0
@@ -117,8 +114,6 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         # Refuses an unknown transformation now and not in the middle of the first epoch.
         self.make_pipeline()
-        if not 0 <= self.linear_share <= 1:
-            raise ValueError(f"linear_share must lie from 0 to 1, not {self.linear_share}")
         if not 0 < self.accept_share < 1:
             raise ValueError(f"accept_share must lie between 0 and 1, not {self.accept_share}")
 
@@ -160,5 +155,5 @@ class TrainingConfig:
 
     def identity(self) -> dict:
         """The settings that decide what a head becomes, without those that only decide how it judges."""
-        judging = "none_rule accept_share linear_share n_members n_folds device workers".split()
+        judging = "none_rule accept_share n_members n_folds device workers".split()
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in judging}

@@ -13,27 +13,20 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pywt
-from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
-from tqdm.auto import tqdm
 
-from microrace.images import manifests, reading
-from microrace.images.scale import warp_crop
+from microrace.comparison.accuracy import score_with_intervals
+from microrace.images import manifests
+from microrace.machine import settings as defaults
 from microrace.machine import training
-from microrace.machine.models import HEADS, POOLING, PROCEDURAL_WEIGHTS
-from microrace.machine.training import TrainingConfig
+from microrace.machine.peers import GENERIC_METHODS, generic_features, generic_model
+from microrace.machine.settings import TrainingConfig
+from microrace.progress import track
 
 
 @dataclass(frozen=True)
@@ -47,23 +40,19 @@ class Setting:
     changes : dict
         Fields of `TrainingConfig` that differ from the reference.
     method : str
-        ``network``, or one of `GENERIC_METHODS`.
+        ``machine``, or one of `peers.GENERIC_METHODS`.
     """
 
     factor: str
     level: str
     changes: dict = field(default_factory=dict)
-    method: str = "network"
+    method: str = "machine"
 
 
-# Ordinary networks, trained plainly: random start, cross-entropy, crops of a share of the image, scale unknown.
-PLAIN = {
-    "weights": "", "loss": "cross-entropy", "scale_handling": "none", "learning_rate": 1e-3,
-    "forest_share": 0.0, "none_rule": "nearest",
-}  # fmt: skip
-PLAIN_NETWORKS = {"ResNet-18 from scratch": "resnet18", "ConvNeXt-tiny from scratch": "convnext_tiny"}
-GENERIC_METHODS = ("scale alone", "LBP + GLCM, SVM", "LBP + GLCM + scale, forest", "wavelets, forest")
+# An ordinary network, trained plainly: random start, cross-entropy, crops of a share of the image, scale unknown.
+PLAIN = {"weights": "", "backbone_rate": 1.0, "loss": "cross-entropy", "scale_handling": "none"}
 TRANSFORMATIONS = ("rotation", "mirror", "zoom", "contrast", "gamma", "defocus", "shading", "noise")
+GRIDS = ("none", "small", "peers", "full")
 
 
 def grid(name: str, reference: TrainingConfig | None = None) -> list[Setting]:
@@ -82,8 +71,8 @@ def grid(name: str, reference: TrainingConfig | None = None) -> list[Setting]:
     ValueError
         For an unknown name.
     """
-    if name not in ("none", "small", "peers", "full"):
-        raise ValueError(f"unknown grid {name!r}; take none, small, peers or full")
+    if name not in GRIDS:
+        raise ValueError(f"unknown grid {name!r}; take one of {', '.join(GRIDS)}")
     reference = reference or TrainingConfig()
     settings = []
 
@@ -95,123 +84,47 @@ def grid(name: str, reference: TrainingConfig | None = None) -> list[Setting]:
     if name in ("small", "full"):
         vary("training images", "max_train_images", (10, 20, 40, 60, 80) if name == "full" else (20,),
              lambda n: str(n) if n else "all")  # fmt: skip
-        vary("scale handling", "scale_handling", training.SCALE_HANDLING)
+        vary("scale handling", "scale_handling", defaults.SCALE_HANDLING)
         vary("augmentation", "pipeline", ("full", "none", "geometric", "photometric") if name == "full" else ("none",))
-        vary("start", "weights", ("procedural", ""), lambda w: w or "random")
-        vary("judges", "forest_share", (0.0, 1.0), {0.0: "networks", 0.5: "both", 1.0: "forest"}.get)
     if name == "full":
         vary("transformation", "without", TRANSFORMATIONS, lambda t: f"without {t}" if t else "all")
         vary("fields of view", "max_fields", (1, 2), lambda n: f"the largest {n}" if n else "several")
-        vary("loss", "loss", training.LOSSES)
+        vary("crop side", "crop_px", (64, 128, 224), lambda n: f"{n} px")
+        vary("loss", "loss", defaults.LOSSES)
         vary("embedding dimensions", "embedding_dim", (2, 4, 8, 32, 128))
-        vary("head", "head", HEADS)
-        vary("pooling", "pooling", POOLING)
+        settings += [
+            Setting("backbone", "ImageNet weights, kept"),
+            Setting("backbone", "ImageNet weights, fine-tuned", {"backbone_rate": 0.1}),
+            Setting("backbone", "random start, trained", {"weights": "", "backbone_rate": 1.0}),
+            Setting("backbone", "random weights, kept", {"weights": ""}),
+        ]
     if name != "none":
-        settings.append(Setting("method", "tailored network"))
+        settings.append(Setting("method", "tailored machine"))
         settings += [Setting("method", m, method=m) for m in GENERIC_METHODS[: 3 if name == "small" else None]]
     if name in ("peers", "full"):
-        settings += [Setting("method", m, {"backbone": b, **PLAIN}) for m, b in PLAIN_NETWORKS.items()]
+        settings.append(Setting("method", "ResNet-18 from scratch", {"backbone": "resnet18", **PLAIN}))
     return settings
 
 
-def texture_descriptors(image: np.ndarray, pixels_per_um: float, told_scale: bool = False) -> np.ndarray:
-    """Generic texture descriptors of an image: local binary patterns and grey-level co-occurrence at three scales.
-
-    Rotation-invariant uniform LBP (Ojala et al., 2002; P = 8, R = 1) and Haralick's contrast, homogeneity, energy
-    and correlation (1973; 32 grey levels, distances 1 and 3, four angles), of the image and of it halved twice.
-
-    Parameters
-    ----------
-    image : array (H, W) of float32
-    pixels_per_um : float
-    told_scale : bool
-        Append log2 of the scale.
-
-    Returns
-    -------
-    array (66,) or (67,)
-    """
-    features = []
-    height, width = image.shape
-    for octave in range(3):
-        side = min(height, width) // 2**octave
-        small = warp_crop(
-            image,
-            pixels_per_um=1.0,
-            target_pixels_per_um=side / min(height, width),
-            centre_xy=((width - 1) / 2, (height - 1) / 2),
-            size_px=side,
-        )
-        grey = np.clip((small - small.mean()) / (small.std() + 1e-6) / 6 + 0.5, 0, 1)
-        patterns = local_binary_pattern((grey * 255).astype(np.uint8), 8, 1, "uniform")
-        features.append(np.bincount(patterns.astype(int).ravel(), minlength=10)[:10] / patterns.size)
-        matrix = graycomatrix((grey * 31).astype(np.uint8), [1, 3], np.arange(4) * np.pi / 4, 32, True, True)
-        for name in ("contrast", "homogeneity", "energy", "correlation"):
-            values = graycoprops(matrix, name)
-            features.append(values.mean(axis=1))
-            if name == "contrast":
-                features.append(values.max(axis=1) - values.min(axis=1))
-    if told_scale:
-        features.append([np.log2(pixels_per_um)])
-    return np.concatenate(features)
-
-
-def wavelet_descriptors(image: np.ndarray) -> np.ndarray:
-    """Energies of a wavelet decomposition: the log variance of each detail band, and its anisotropy.
-
-    Four levels of Daubechies-4 (Mallat, 1989). Rotation exchanges the horizontal and the vertical band, so their mean
-    and their difference's size are taken.
-
-    Parameters
-    ----------
-    image : array (H, W) of float32
-
-    Returns
-    -------
-    array (12,)
-    """
-    grey = (image - image.mean()) / (image.std() + 1e-6)
-    features = []
-    for horizontal, vertical, diagonal in pywt.wavedec2(grey, "db4", level=4, mode="periodization")[1:]:
-        h, v, d = (np.log(band.var() + 1e-9) for band in (horizontal, vertical, diagonal))
-        features += [(h + v) / 2, abs(h - v), d]
-    return np.array(features)
-
-
-def _generic_features(method: str, rows: pd.DataFrame) -> np.ndarray:
-    if method == "scale alone":
-        return np.log(rows[["pixels_per_um"]].to_numpy())
-    images = (reading.read_image(path) for path in rows["path"])
-    if method.startswith("wavelets"):
-        return np.stack([wavelet_descriptors(image) for image in images])
-    told = "scale" in method
-    return np.stack(
-        [texture_descriptors(image, scale, told) for image, scale in zip(images, rows["pixels_per_um"], strict=True)]
-    )
-
-
-def _generic_model(method: str, seed: int):
-    if method == "scale alone":
-        return KNeighborsClassifier(5)
-    if method.endswith("forest"):
-        return RandomForestClassifier(500, class_weight="balanced", random_state=seed)
-    return make_pipeline(StandardScaler(), SVC(C=10.0, class_weight="balanced"))
+def seeds_of(setting: Setting, seeds: list[int]) -> list[int]:
+    """The seeds that a setting runs with: the first alone where a whole network is trained, at a hundred times the cost."""
+    return seeds[:1] if setting.changes.get("backbone_rate") else seeds
 
 
 def _generic(method: str, manifest: pd.DataFrame, config: TrainingConfig, open_quiz: bool):
     """Held-out answers of a generic method on the folds that a network of the same seed sees, and the quiz's if opened."""
     rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
-    features, labels = _generic_features(method, rows), rows["label"].to_numpy()
+    features, labels = generic_features(method, rows), rows["label"].to_numpy()
     held_out = []
     for train_index, valid_index in training.folds_of(rows, config):
-        model = _generic_model(method, config.seed).fit(features[train_index], labels[train_index])
+        model = generic_model(method, config.seed).fit(features[train_index], labels[train_index])
         answer = model.predict(features[valid_index])
         held_out.append(rows.iloc[valid_index][["file", "label", "split_group"]].assign(answer=answer))
     held_out = pd.concat(held_out, ignore_index=True)
     quiz = None
     if open_quiz:
         quiz = known_quiz(manifest)
-        answer = _generic_model(method, config.seed).fit(features, labels).predict(_generic_features(method, quiz))
+        answer = generic_model(method, config.seed).fit(features, labels).predict(generic_features(method, quiz))
         quiz = quiz[["file", "label", "split_group"]].assign(answer=answer)
     return held_out, quiz
 
@@ -222,23 +135,22 @@ def known_quiz(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest[known].reset_index(drop=True)
 
 
-def _network(manifest: pd.DataFrame, config: TrainingConfig, open_quiz: bool, run_dir: Path | None):
-    """The same of a network."""
+def _machine(manifest: pd.DataFrame, config: TrainingConfig, open_quiz: bool, run_dir: Path):
+    """The same of the machine."""
     result = training.train(manifest, config, run_dir, only_validate=not open_quiz)
     quiz = None
     if open_quiz:
         quiz, machine = known_quiz(manifest), result.machine
-        best = machine.judge(training.image_crops(quiz, config))[0].argmax(axis=1)
+        best = machine.judge(quiz)[0].argmax(axis=1)
         quiz = quiz[["file", "label", "split_group"]].assign(answer=[machine.classes[i] for i in best])
     return result.held_out[["file", "label", "split_group", "answer"]], quiz
 
 
 @cache
 def code_hash() -> str:
-    """A hash of the modules and starting weights that decide what a run gives."""
-    package = Path(__file__).parent
-    names = ("augment", "micrographs", "models", "scale", "scattering", "sweep", "training")
-    files = [*(package / f"{name}.py" for name in names), PROCEDURAL_WEIGHTS]
+    """A hash of the modules that decide what a run gives."""
+    package = Path(__file__).parents[1]
+    files = sorted([*(package / "machine").glob("*.py"), *(package / "images").glob("*.py")])
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
@@ -246,8 +158,6 @@ def run_one(
     manifest_path: str, setting: Setting, reference: TrainingConfig, seed: int, cache: str, open_quiz: bool = False
 ) -> dict:
     """One run of the sweep, read from ``cache`` when it was done before.
-
-    Settings that change only how crops are judged share the reference's networks, kept in ``cache/networks``.
 
     Returns
     -------
@@ -265,13 +175,17 @@ def run_one(
     if path.is_file():
         records = json.loads(path.read_text())
     else:
-        if setting.method == "network":
-            training_only = json.dumps([config.training_identity(), manifest.attrs["sha256"]])
-            shared = config.training_identity() == dataclasses.replace(reference, seed=seed).training_identity()
-            networks = Path(cache) / "networks" / hashlib.sha256(training_only.encode()).hexdigest()[:20]
-            if shared:
-                networks.mkdir(parents=True, exist_ok=True)
-            found = _network(manifest, config, open_quiz, networks if shared else None)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if setting.method == "machine":
+            # Checkpoints of fine-tuned networks, in a folder of this run's own.
+            checkpoints = path.with_suffix("")
+            if config.fine_tuned:
+                checkpoints.mkdir(exist_ok=True)
+            found = _machine(manifest, config, open_quiz, checkpoints)
+            for checkpoint in checkpoints.glob("*") if config.fine_tuned else ():
+                checkpoint.unlink()
+            if config.fine_tuned:
+                checkpoints.rmdir()
         else:
             found = _generic(setting.method, manifest, config, open_quiz)
         records = {
@@ -280,7 +194,6 @@ def run_one(
             else json.loads(table.assign(correct=table["answer"] == table["label"]).to_json(orient="records"))
             for name, table in zip(("held_out", "quiz"), found, strict=True)
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(records))
         os.replace(temporary, path)
@@ -318,17 +231,13 @@ def run_sweep(
     list of dict
         As `run_one` gives them, in the order of settings and seeds.
     """
-    tasks = [(str(manifest_path), s, reference, seed, str(cache), open_quiz) for s in settings for seed in seeds]
-    bar = tqdm(total=len(tasks), desc="sweep", unit="run")
+    tasks = [
+        (str(manifest_path), s, reference, seed, str(cache), open_quiz)
+        for s in settings
+        for seed in seeds_of(s, seeds)
+    ]
     if not scheduler and jobs == 1:
-        results = []
-        for task in tasks:
-            bar.set_postfix_str(f"{task[1].factor}: {task[1].level}")
-            results.append(run_one(*task))
-            bar.update()
-        bar.close()
-        shutil.rmtree(Path(cache) / "networks", ignore_errors=True)
-        return results
+        return [run_one(*task) for task in track(tasks, description="sweep", unit="run")]
 
     from distributed import Client, LocalCluster, as_completed
 
@@ -338,16 +247,10 @@ def run_sweep(
         else:
             cluster = stack.enter_context(LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None))
             client = stack.enter_context(Client(cluster))
-        # The reference first: whatever only judges differently waits for its networks and does not train them again.
-        first = [task for task in tasks if not task[1].changes and task[1].method == "network"][: len(seeds)]
-        for part in (first, tasks):
-            futures = [client.submit(run_one, *task, pure=True) for task in part]
-            for _ in as_completed(futures):
-                bar.update(part is tasks)
-        bar.close()
-        results = client.gather(futures)
-    shutil.rmtree(Path(cache) / "networks", ignore_errors=True)
-    return results
+        futures = [client.submit(run_one, *task, pure=True) for task in tasks]
+        for _ in track(as_completed(futures), total=len(futures), description="sweep", unit="run"):
+            pass
+        return client.gather(futures)
 
 
 def summarise(results: list[dict], n_bootstrap: int = 2000, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -364,9 +267,9 @@ def summarise(results: list[dict], n_bootstrap: int = 2000, seed: int = 0) -> tu
     DataFrame
         One row a run: factor, level, seed, accuracy, balanced_accuracy.
     DataFrame
-        One row a level: factor, level, reference, accuracy and balanced_accuracy (means over seeds), each with
-        _low and _high, and difference, difference_low, difference_high: level minus reference in accuracy,
-        paired by image, from a bootstrap that draws both specimens and seeds.
+        One row a level: factor, level, reference, n_seeds, accuracy and balanced_accuracy (means over seeds), and
+        difference and balanced_difference: level minus reference, paired by image; each with _low and _high from a
+        bootstrap that draws both specimens and seeds.
     """
     frames = []
     for result in results:
@@ -389,19 +292,22 @@ def summarise(results: list[dict], n_bootstrap: int = 2000, seed: int = 0) -> tu
     }
     rng = np.random.default_rng(seed)
     group_weight = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), n_bootstrap)
-    seed_weight = rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), n_bootstrap)
     group_weight = np.vstack([np.ones(len(groups)), group_weight])
-    seed_weight = np.vstack([np.ones(len(seeds)), seed_weight])
 
-    def draws(rows):
-        """First row the estimate, the others the resamples: accuracy, balanced accuracy."""
-        hits = np.zeros((len(groups), len(labels), len(seeds)))
+    def seed_weight(n):
+        drawn = np.random.default_rng([seed, n]).multinomial(n, np.full(n, 1 / n), n_bootstrap)
+        return np.vstack([np.ones(n), drawn])
+
+    def draws(rows, n_seeds):
+        """First row the estimate, the others the resamples: accuracy, balanced accuracy, over the first n seeds."""
+        rows = rows[index["seed"][rows] < n_seeds]
+        hits = np.zeros((len(groups), len(labels), n_seeds))
         totals = np.zeros_like(hits)
         where = tuple(index[c][rows] for c in ("split_group", "label", "seed"))
         np.add.at(hits, where, trials["correct"].to_numpy(dtype=float)[rows])
         np.add.at(totals, where, 1.0)
-        h = np.einsum("bg,gls,bs->bl", group_weight, hits, seed_weight)
-        t = np.einsum("bg,gls,bs->bl", group_weight, totals, seed_weight)
+        h = np.einsum("bg,gls,bs->bl", group_weight, hits, seed_weight(n_seeds))
+        t = np.einsum("bg,gls,bs->bl", group_weight, totals, seed_weight(n_seeds))
         with np.errstate(invalid="ignore"):
             return h.sum(1) / t.sum(1), np.nanmean(np.where(t > 0, h / t, np.nan), axis=1)
 
@@ -410,15 +316,15 @@ def summarise(results: list[dict], n_bootstrap: int = 2000, seed: int = 0) -> tu
 
     levels, reference_of = [], {}
     for (factor, level), rows in trials.groupby(["factor", "level"], sort=False).indices.items():
-        accuracy, balanced = draws(rows)
-        first = factor not in reference_of
-        if first:
-            reference_of[factor] = (level, accuracy)
-        difference = interval(accuracy - reference_of[factor][1])
-        values = (*interval(accuracy), *interval(balanced), *difference)
-        levels.append((factor, level, reference_of[factor][0], *values))
-    columns = ["factor", "level", "reference"]
-    columns += [f"{m}{e}" for m in ("accuracy", "balanced_accuracy", "difference") for e in ("", "_low", "_high")]
+        # A level that ran with fewer seeds is compared with the reference of those seeds.
+        n_seeds = index["seed"][rows].max() + 1
+        name, of_reference = reference_of.setdefault(factor, (level, rows))
+        found, compared = draws(rows, n_seeds), draws(of_reference, n_seeds)
+        values = [interval(v) for v in (*found, found[0] - compared[0], found[1] - compared[1])]
+        levels.append((factor, level, name, int(n_seeds), *(v for triple in values for v in triple)))
+    columns = ["factor", "level", "reference", "n_seeds"]
+    for measure in ("accuracy", "balanced_accuracy", "difference", "balanced_difference"):
+        columns += [measure, f"{measure}_low", f"{measure}_high"]
     return runs, pd.DataFrame(levels, columns=columns)
 
 
@@ -439,8 +345,8 @@ def claim_sentences(levels: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def quiz_table(results: list[dict], n_bootstrap: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """The opened quiz: one row a level, means over seeds; intervals draw specimens.
+def quiz_table(results: list[dict]) -> pd.DataFrame:
+    """The opened quiz: one row a level, answers of the first seed; intervals take whole specimens.
 
     Returns
     -------
@@ -448,20 +354,19 @@ def quiz_table(results: list[dict], n_bootstrap: int = 2000, seed: int = 0) -> p
         factor, level, n_images, and accuracy and balanced_accuracy, each with _low and _high; empty when it was
         not opened.
     """
-    frames = [
-        pd.DataFrame(r["quiz"]).assign(factor=r["factor"], level=r["level"]) for r in results if r["quiz"] is not None
-    ]
-    if not frames:
-        return pd.DataFrame()
-    rows = []
-    for (factor, level), t in pd.concat(frames).groupby(["factor", "level"], sort=False):
-        found = training.score_with_intervals(t["label"], t["answer"], t["split_group"], n_bootstrap, seed)
+    rows, seen = [], set()
+    for result in results:
+        if result["quiz"] is None or (key := (result["factor"], result["level"])) in seen:
+            continue
+        seen.add(key)
+        t = pd.DataFrame(result["quiz"])
+        found = score_with_intervals(t["label"], t["answer"], t["split_group"])
         values = {
-            f"{m}{ending}": found[m][key]
+            f"{m}{ending}": found[m][name]
             for m in ("accuracy", "balanced_accuracy")
-            for ending, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+            for ending, name in (("", "value"), ("_low", "low"), ("_high", "high"))
         }
-        rows.append({"factor": factor, "level": level, "n_images": t["file"].nunique(), **values})
+        rows.append({"factor": key[0], "level": key[1], "n_images": len(t), **values})
     return pd.DataFrame(rows)
 
 
@@ -470,7 +375,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--manifest", required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for tables and finished runs; resumes from it")
-    parser.add_argument("--grid", default="full", help="none, small, peers or full")
+    parser.add_argument("--grid", default="full", help=f"one of {', '.join(GRIDS)}")
     parser.add_argument("--factors", default="", help="only these factors, separated by commas")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)

@@ -1,0 +1,153 @@
+"""What a trained machine is measured by, and the controls that stand beside every accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import Ridge
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from microrace.comparison.accuracy import score_with_intervals
+from microrace.images import manifests
+from microrace.images.manifests import NONE_OF_THESE
+from microrace.machine.classifiers import ClassDistance, Prototypes, energy, image_means
+from microrace.machine.embedding import fit_head
+from microrace.machine.features import CropFeatures, FeatureStore
+from microrace.machine.machine import Machine
+from microrace.machine.settings import NONE_RULES, TrainingConfig
+from microrace.machine.training import TrainingResult, folds_of
+
+
+def scale_alone(train: pd.DataFrame, test: pd.DataFrame, neighbours: int = 5) -> np.ndarray:
+    """Answers of a classifier that sees log(pixels per um) and nothing else: the control for confounding."""
+    control = KNeighborsClassifier(min(neighbours, len(train)))
+    control.fit(np.log(train[["pixels_per_um"]].to_numpy()), train["label"])
+    return control.predict(np.log(test[["pixels_per_um"]].to_numpy()))
+
+
+def scale_probe(train: CropFeatures, test: CropFeatures) -> float:
+    """How well the crops' log2 scale can be read off the backbone's features: R2 of a ridge regression.
+
+    Fitted on the training images' crops, measured on the test images'. What heads are told does not enter.
+    A value near 0 means that interpolation and sampling leave no trace; near 1 that they give the scale away.
+    """
+    mean, std = train.values.mean(axis=0), train.values.std(axis=0) + 1e-6
+    probe = Ridge(alpha=10.0 * train.values.shape[1] / 100).fit((train.values - mean) / std, train.log2_pixels_per_um)
+    return float(probe.score((test.values - mean) / std, test.log2_pixels_per_um))
+
+
+def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.DataFrame | None]:
+    """Open the quiz once: the metrics of a trained machine and its scores on the quiz images.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+    result : TrainingResult
+
+    Returns
+    -------
+    dict
+        Quiz accuracy and balanced accuracy with intervals, the scale-alone control, the scale probe, the
+        cross-validated figures and those of the scale alone beside them, the threshold, and the AUROC of the distance
+        for "none of these"; what a manifest without quiz rows cannot give is None, with the reason under ``skipped``.
+    DataFrame or None
+        As `Machine.scores`.
+    """
+    machine, held_out = result.machine, result.held_out
+    train_rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
+    control = np.empty(len(train_rows), dtype=object)
+    for train_index, valid_index in folds_of(train_rows, machine.config):
+        control[valid_index] = scale_alone(train_rows.iloc[train_index], train_rows.iloc[valid_index])
+    metrics = {
+        "accuracy": None,
+        "balanced_accuracy": None,
+        "scale_alone": None,
+        "scale_probe_r2": None,
+        "auroc_none": None,
+        "threshold": machine.threshold,
+        "validation": score_with_intervals(held_out["label"], held_out["answer"], held_out["split_group"]),
+        "validation_scale_alone": score_with_intervals(train_rows["label"], control, train_rows["split_group"]),
+        "seconds": float(result.history["seconds"].sum()),
+        "n_train": len(train_rows),
+        "n_quiz": len(quiz),
+        "skipped": [],
+    }
+    if quiz.empty:
+        metrics["skipped"].append("the manifest has no quiz rows: no quiz accuracy, controls or answer sheet")
+        return metrics, None
+    scores = machine.scores(quiz)
+    truth = manifests.truth(manifest).reindex(quiz["file"]).to_numpy()
+    metrics |= score_with_intervals(truth, scores["answer"], quiz["split_group"])
+    metrics["scale_alone"] = score_with_intervals(truth, scale_alone(train_rows, quiz), quiz["split_group"])
+    store = machine.store()
+    metrics["scale_probe_r2"] = scale_probe(store.of(train_rows), store.of(quiz))
+    is_none = truth == NONE_OF_THESE
+    if is_none.any() and not is_none.all():
+        metrics["auroc_none"] = float(roc_auc_score(is_none, scores["distance"]))
+        known = ~is_none
+        best = scores[machine.classes].to_numpy().argmax(axis=1)
+        closed = np.array(machine.classes, dtype=object)[best]
+        metrics["known_classes"] = score_with_intervals(truth[known], closed[known], quiz["split_group"][known])
+    else:
+        metrics["skipped"].append("the quiz has no image of 'none of these': no AUROC")
+    return metrics, scores
+
+
+def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataFrame:
+    """How well each rule tells a class that was never shown from the known ones, without opening the quiz.
+
+    Each class in turn is left out; a head is trained on each fold of the others, and the images of the class left out
+    are told from the held-out images of the others by their unlikeness.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+    config : TrainingConfig
+
+    Returns
+    -------
+    DataFrame
+        left_out, rule (one of `settings.NONE_RULES`), n_known, n_unknown, auroc (mean over folds). Empty with fewer
+        than three classes.
+    """
+    rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    classes, groups = manifests.classes(manifest), rows["split_group"].to_numpy()
+    features, judged = FeatureStore(config).for_training(rows)
+    table = []
+    for left_out in classes if len(classes) > 2 else ():
+        unknown = np.flatnonzero(rows["label"] == left_out)
+        known = np.flatnonzero(rows["label"] != left_out)
+        names = [c for c in classes if c != left_out]
+        # The class left out takes the number 0 and no part: none of its images is learned from.
+        labels = rows["label"].map({c: i for i, c in enumerate(names)}).fillna(0).to_numpy(dtype=int)
+        found = {rule: [] for rule in NONE_RULES}
+        for train_part, valid_part in folds_of(rows.iloc[known].reset_index(drop=True), config):
+            train_index, images = known[train_part], np.concatenate([known[valid_part], unknown])
+            ours, theirs = features.of(train_index), judged.of(images)
+            numbers, position = np.unique(theirs.image_index, return_inverse=True)
+            is_unknown, of_class = np.isin(numbers, unknown), labels[ours.image_index]
+            head, _ = fit_head(features, labels, groups, train_index, config)
+            points, seen = head.points(theirs), head.points(ours)
+            prototypes = Prototypes(seen, of_class, ours.image_index, len(names))
+            unlike = {
+                "features": ClassDistance(ours.values, of_class, ours.image_index, len(names))(theirs.values),
+                "embedding": ClassDistance(seen, of_class, ours.image_index, len(names))(points),
+                "energy": energy(prototypes.logits(points)),
+            }
+            for rule, values in unlike.items():
+                found[rule].append(roc_auc_score(is_unknown, image_means(values, position)))
+        table += [(left_out, r, len(known), len(unknown), float(np.mean(v))) for r, v in found.items()]
+    return pd.DataFrame(table, columns=["left_out", "rule", "n_known", "n_unknown", "auroc"])
+
+
+def embedding_table(machine: Machine, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Mean embedding of each image by the first head: image, split, label, e0, e1, ..."""
+    features = machine.store().of(manifest)
+    mean = image_means(machine.judges.heads[0][0].points(features), features.image_index)
+    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    truth = manifests.truth(manifest)
+    label = [truth.get(f, own) for f, own in zip(manifest["file"], manifest["label"], strict=True)]
+    frame = pd.DataFrame({"image": manifest["file"].to_numpy(), "split": manifest["split"].to_numpy(), "label": label})
+    return pd.concat([frame, pd.DataFrame(mean, columns=[f"e{i}" for i in range(mean.shape[1])])], axis=1)
