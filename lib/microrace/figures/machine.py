@@ -24,27 +24,29 @@ from microrace.images import manifests
 
 
 def training_curve(history: pd.DataFrame, *, simulated: bool) -> Figure:
-    """Loss, share of active triplets and held-out accuracy by epoch, one line a network."""
+    """Loss, share of active triplets and spread of the embedding by epoch, one line a head or network."""
     panels = [
         ("loss", "loss"),
         ("active_triplets", "share of active triplets"),
-        ("validation_accuracy", "held-out accuracy"),
+        ("spread", "spread of the embedding"),
     ]
+    # The machine's heads differ in their seed alone, and so share a colour.
+    names = list(dict.fromkeys(history["network"]))
+    colour_of = dict(zip(names, [*CLASS_COLOURS] * len(names), strict=False))
+    dash_of = dict(zip(names, ["-", "--", "-.", ":"] * len(names), strict=False))
     figure, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS_IN, 2.1))
     for letter, ax, (column, label) in zip("abc", axes, panels, strict=True):
-        for (network, rows), colour, dash in zip(
-            history.groupby("network"), CLASS_COLOURS, ("-", "--", "-.", ":") * 2, strict=False
-        ):
-            known = rows[rows[column].notna()]  # held-out accuracy is not asked for after every epoch
-            ax.plot(known["epoch"], known[column], dash, color=colour, label=network, marker=".", markersize=3)
+        for (network, head), rows in history.groupby(["network", "head"], sort=False):
+            first = head == history.loc[history["network"] == network, "head"].iloc[0]
+            ax.plot(rows["epoch"], rows[column], dash_of[network], color=colour_of[network], marker=".", markersize=3,
+                    label=network if first else None)  # fmt: skip
         ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_ylabel(label)
         ax.set_title(letter, loc="left", fontweight="bold")
-        if column != "loss":
-            ax.set_ylim(0, 1.02)
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)), columnspacing=1.2)
+        ax.set_ylim(bottom=0)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), columnspacing=1.2)
     stamp(figure, simulated, "simulated micrographs")
     return figure
 
@@ -60,7 +62,7 @@ def explanations(
     images : list of array (H, W)
     pixels_per_um : sequence of float
     titles : list of str
-    found : list of training.Explanation
+    found : list of explain.Explanation
     training_images : list of array
         By row of the training images; only those that pairs name are needed, others may be None.
     training_rows : DataFrame

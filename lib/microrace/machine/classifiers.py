@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
-from sklearn.utils.extmath import randomized_svd
 
 from microrace.images.manifests import NONE_OF_THESE
 
@@ -42,57 +41,78 @@ class Prototypes:
         Of training crops, on the unit sphere.
     class_index, image_index : array (n_crops,) of int
     n_classes : int
-    temperature : float
-        Cosines are divided by it before the softmax.
     """
 
-    def __init__(self, points, class_index, image_index, n_classes: int, temperature: float = 0.1):
-        means = class_means(points, class_index, balanced_weights(class_index, image_index), n_classes)
-        self.means, self.temperature = means / np.linalg.norm(means, axis=1, keepdims=True), temperature
+    # Cosines are divided by it before the softmax.
+    TEMPERATURE = 0.1
 
-    def logits(self, points) -> np.ndarray:
-        """Logits (n, n_classes)."""
-        return np.asarray(points) @ self.means.T / self.temperature
+    def __init__(self, points, class_index, image_index, n_classes: int):
+        means = class_means(points, class_index, balanced_weights(class_index, image_index), n_classes)
+        self.means = means / np.linalg.norm(means, axis=1, keepdims=True)
 
     def probabilities(self, points) -> np.ndarray:
         """Probabilities (n, n_classes)."""
-        return softmax(self.logits(points), axis=1)
+        return softmax(np.asarray(points) @ self.means.T / self.TEMPERATURE, axis=1)
 
 
-class ClassDistance:
-    """Mahalanobis distance to the nearest class mean, with one shrunk covariance for all classes (Lee et al., 2018).
+class Unlikeness:
+    """How unlike all training images an image is, so that "none of these" can be answered.
 
-    Of features it looks at the directions in which the training crops vary most.
+    Two views, each in robust standard deviations of the training images' own values:
+
+    - ``embedding``: the Mahalanobis distance of its points to the nearest class mean, with one shrunk covariance for
+      all classes (Lee et al., 2018). The head learned to part the known classes and nothing else.
+    - ``nearest image``: the cosine distance of its mean features to the nearest training image's (Sun et al., 2022).
+      The backbone knows nothing of the classes.
+
+    ``both`` is their sum.
 
     Parameters
     ----------
-    values : array (n_crops, d)
+    rule : str
+        ``embedding``, ``nearest image`` or ``both``.
+    values : array (n_crops, n_features)
+        Features of training crops.
+    points : array (n_crops, d)
+        The same crops on the sphere.
     class_index, image_index : array (n_crops,) of int
     n_classes : int
-    most_directions : int
-        Principal directions kept.
     """
 
-    def __init__(self, values, class_index, image_index, n_classes: int, most_directions: int = 64):
-        weight = balanced_weights(class_index, image_index)
-        self.mean, self.std = values.mean(axis=0), values.std(axis=0) + 1e-3
-        standard = (values - self.mean) / self.std
-        most = min(most_directions, *standard.shape)
-        self.directions = randomized_svd(standard, most, n_iter=3, random_state=0)[2].T
-        low = standard @ self.directions
-        self.means = class_means(low, class_index, weight, n_classes)
-        covariance = LedoitWolf(assume_centered=True).fit(low - self.means[class_index]).covariance_
+    def __init__(self, rule: str, values, points, class_index, image_index, n_classes: int):
+        self.rule = rule
+        _, position = np.unique(image_index, return_inverse=True)
+        self.means = class_means(points, class_index, balanced_weights(class_index, image_index), n_classes)
+        covariance = LedoitWolf(assume_centered=True).fit(points - self.means[class_index]).covariance_
         self.whiten = np.linalg.cholesky(np.linalg.inv(covariance + 1e-6 * np.eye(len(covariance))))
+        self.images = self._directions(values, position)
+        cosine = self.images @ self.images.T
+        np.fill_diagonal(cosine, -1)
+        own = {"embedding": self._distance(points, position), "nearest image": 1 - cosine.max(axis=1)}
+        # The median, and half the width of the middle two thirds: an odd training image does not move them.
+        self.scales = np.array(
+            [(np.median(v), np.subtract(*np.quantile(v, [5 / 6, 1 / 6])) / 2 + 1e-6) for v in own.values()]
+        )
 
-    def __call__(self, values) -> np.ndarray:
-        """Distances (n,) of values (n, d)."""
-        whitened = (np.asarray(values) - self.mean) / self.std @ self.directions @ self.whiten
-        return np.stack([np.linalg.norm(whitened - mean, axis=1) for mean in self.means @ self.whiten], axis=1).min(axis=1)
+    @staticmethod
+    def _directions(values, position) -> np.ndarray:
+        means = image_means(values, position)
+        return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
 
+    def _distance(self, points, position) -> np.ndarray:
+        whitened, means = np.asarray(points) @ self.whiten, self.means @ self.whiten
+        distance = np.stack([np.linalg.norm(whitened - mean, axis=1) for mean in means], axis=1).min(axis=1)
+        return image_means(distance, position)
 
-def energy(logits) -> np.ndarray:
-    """Minus the log-sum-exp of logits (n, n_classes): high where no class is near (Liu et al., 2020)."""
-    return -logsumexp(logits, axis=1)
+    def __call__(self, values, points, position) -> np.ndarray:
+        """Unlikeness (n_images,) of images from their crops' features, points and images' numbers 0, 1, ..."""
+        views = {
+            "embedding": lambda: self._distance(points, position),
+            "nearest image": lambda: 1 - (self._directions(values, position) @ self.images.T).max(axis=1),
+        }
+        asked = views if self.rule == "both" else [self.rule]
+        parts = [(v() - m) / s for (name, v), (m, s) in zip(views.items(), self.scales, strict=True) if name in asked]
+        return np.sum(parts, axis=0)
 
 
 def answers_from_scores(probability, distance, classes: list[str], threshold: float) -> list[str]:

@@ -41,7 +41,6 @@ class EmbeddingHead(nn.Module):
 
     # Periods in octaves of scale: the longest orders the whole range of 200x, the shortest tells factors of two.
     SCALE_PERIODS = (32.0, 16.0, 8.0, 4.0)
-    SCALE_GAIN = 1.0
 
     def __init__(self, n_features: int, embedding_dim: int = 16, told_scale: bool = True, mean=None, std=None):
         super().__init__()
@@ -59,7 +58,7 @@ class EmbeddingHead(nn.Module):
         if self.told_scale:
             periods = x.new_tensor(self.SCALE_PERIODS)
             angle = 2 * torch.pi * log2_pixels_per_um[:, None].to(x) / periods
-            x = torch.cat([x, self.SCALE_GAIN * angle.sin(), self.SCALE_GAIN * angle.cos()], dim=1)
+            x = torch.cat([x, angle.sin(), angle.cos()], dim=1)
         return nn.functional.normalize(self.layers(x), dim=1)
 
     @torch.inference_mode()

@@ -1,40 +1,21 @@
-"""What a trained machine is measured by, and the controls that stand beside every accuracy."""
+"""What a trained machine is measured by."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import KNeighborsClassifier
 
 from microrace.comparison.accuracy import score_with_intervals
 from microrace.images import manifests
 from microrace.images.manifests import NONE_OF_THESE
-from microrace.machine.classifiers import ClassDistance, Prototypes, energy, image_means
+from microrace.machine.classifiers import Unlikeness, image_means
+from microrace.machine.controls import scale_alone, scale_probe
 from microrace.machine.embedding import fit_head
-from microrace.machine.features import CropFeatures, FeatureStore
+from microrace.machine.features import FeatureStore
 from microrace.machine.machine import Machine
 from microrace.machine.settings import NONE_RULES, TrainingConfig
 from microrace.machine.training import TrainingResult, folds_of
-
-
-def scale_alone(train: pd.DataFrame, test: pd.DataFrame, neighbours: int = 5) -> np.ndarray:
-    """Answers of a classifier that sees log(pixels per um) and nothing else: the control for confounding."""
-    control = KNeighborsClassifier(min(neighbours, len(train)))
-    control.fit(np.log(train[["pixels_per_um"]].to_numpy()), train["label"])
-    return control.predict(np.log(test[["pixels_per_um"]].to_numpy()))
-
-
-def scale_probe(train: CropFeatures, test: CropFeatures) -> float:
-    """How well the crops' log2 scale can be read off the backbone's features: R2 of a ridge regression.
-
-    Fitted on the training images' crops, measured on the test images'. What heads are told does not enter.
-    A value near 0 means that interpolation and sampling leave no trace; near 1 that they give the scale away.
-    """
-    mean, std = train.values.mean(axis=0), train.values.std(axis=0) + 1e-6
-    probe = Ridge(alpha=10.0 * train.values.shape[1] / 100).fit((train.values - mean) / std, train.log2_pixels_per_um)
-    return float(probe.score((test.values - mean) / std, test.log2_pixels_per_um))
 
 
 def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.DataFrame | None]:
@@ -130,14 +111,10 @@ def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataF
             is_unknown, of_class = np.isin(numbers, unknown), labels[ours.image_index]
             head, _ = fit_head(features, labels, groups, train_index, config)
             points, seen = head.points(theirs), head.points(ours)
-            prototypes = Prototypes(seen, of_class, ours.image_index, len(names))
-            unlike = {
-                "features": ClassDistance(ours.values, of_class, ours.image_index, len(names))(theirs.values),
-                "embedding": ClassDistance(seen, of_class, ours.image_index, len(names))(points),
-                "energy": energy(prototypes.logits(points)),
-            }
-            for rule, values in unlike.items():
-                found[rule].append(roc_auc_score(is_unknown, image_means(values, position)))
+            unlike = Unlikeness("both", ours.values, seen, of_class, ours.image_index, len(names))
+            for rule in NONE_RULES:
+                unlike.rule = rule
+                found[rule].append(roc_auc_score(is_unknown, unlike(theirs.values, points, position)))
         table += [(left_out, r, len(known), len(unknown), float(np.mean(v))) for r, v in found.items()]
     return pd.DataFrame(table, columns=["left_out", "rule", "n_known", "n_unknown", "auroc"])
 

@@ -93,7 +93,7 @@ class Explainer:
         crops, scales = augment.cut_places(image, pixels_per_um, places, config.crop_px)
         values = features_of(self.store.backbone, crops, self.store.device)
         features = CropFeatures(values, np.log2(scales).astype(np.float32), np.zeros(len(values), dtype=int), 1)
-        probability = machine.judges.crop_scores(features)[0]
+        probability = machine.judges.crop_probabilities(features)
         cosine = machine.judges.heads[0][0].points(features) @ self.points.T
         pairs, shown = [], set()
         for i in np.argsort(cosine.max(axis=1))[::-1]:

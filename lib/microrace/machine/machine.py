@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import softmax
 
 from microrace.images.manifests import NONE_OF_THESE, read_manifest
 from microrace.machine.backbones import build_backbone
 from microrace.machine.classifiers import (
-    ClassDistance,
     Prototypes,
+    Unlikeness,
     answers_from_scores,
-    energy,
     image_means,
 )
 from microrace.machine.embedding import EmbeddingHead, fit_head, save_whole
@@ -38,13 +36,13 @@ class Judges:
     config : TrainingConfig
     heads : list of (EmbeddingHead, Prototypes)
         They differ in their seed; their probabilities are averaged.
-    distance : ClassDistance
-        Of features or of the first head's points, by ``none_rule``.
+    unlikeness : Unlikeness
+        By the features and the first head's points.
     """
 
     config: TrainingConfig
     heads: list[tuple[EmbeddingHead, Prototypes]]
-    distance: ClassDistance
+    unlikeness: Unlikeness
 
     @classmethod
     def fit(cls, features: CropFeatures, labels, groups, train_index, config: TrainingConfig, n_heads: int = 1):
@@ -75,30 +73,26 @@ class Judges:
             head, history = fit_head(features, labels, groups, train_index, seeded)
             heads.append((head, Prototypes(head.points(ours), of_class, ours.image_index, n_classes)))
             histories.append(history.assign(head=k + 1))
-        looked_at = heads[0][0].points(ours) if config.none_rule == "embedding" else ours.values
-        distance = ClassDistance(looked_at, of_class, ours.image_index, n_classes)
-        return cls(config, heads, distance), pd.concat(histories, ignore_index=True)
+        points = heads[0][0].points(ours)
+        unlikeness = Unlikeness(config.none_rule, ours.values, points, of_class, ours.image_index, n_classes)
+        return cls(config, heads, unlikeness), pd.concat(histories, ignore_index=True)
 
-    def crop_scores(self, features: CropFeatures) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n_crops, n_classes) and unlikeness (n_crops,) of crops."""
-        points = [head.points(features) for head, _ in self.heads]
-        logits = [p.logits(x) for x, (_, p) in zip(points, self.heads, strict=True)]
-        probability = np.mean([softmax(x, axis=1) for x in logits], axis=0)
-        if self.config.none_rule == "energy":
-            return probability, np.mean([energy(x) for x in logits], axis=0)
-        return probability, self.distance(points[0] if self.config.none_rule == "embedding" else features.values)
+    def crop_probabilities(self, features: CropFeatures) -> np.ndarray:
+        """Probabilities (n_crops, n_classes) of crops, means over the heads."""
+        return np.mean([p.probabilities(head.points(features)) for head, p in self.heads], axis=0)
 
     def judge(self, features: CropFeatures) -> tuple[np.ndarray, np.ndarray]:
-        """The same of images: means over their crops, in the order of their numbers."""
+        """Probabilities (n_images, n_classes) and unlikeness (n_images,) of images, in the order of their numbers."""
         _, position = np.unique(features.image_index, return_inverse=True)
-        return tuple(image_means(part, position) for part in self.crop_scores(features))
+        unlike = self.unlikeness(features.values, self.heads[0][0].points(features), position)
+        return image_means(self.crop_probabilities(features), position), unlike
 
     def state(self) -> dict:
         """Everything as tensors and plain values, for `from_state`."""
         return {
             "heads": [{k: v.cpu() for k, v in head.state_dict().items()} for head, _ in self.heads],
             "prototypes": [torch.from_numpy(p.means) for _, p in self.heads],
-            "distance": _arrays(self.distance),
+            "unlikeness": {k: torch.from_numpy(v) for k, v in vars(self.unlikeness).items() if k != "rule"},
         }
 
     @classmethod
@@ -108,19 +102,16 @@ class Judges:
         for saved, means in zip(state["heads"], state["prototypes"], strict=True):
             head = EmbeddingHead(len(saved["mean"]), config.embedding_dim, config.told_scale)
             head.load_state_dict(saved)
-            prototypes = Prototypes.__new__(Prototypes)
-            prototypes.means, prototypes.temperature = means.numpy(), 0.1
-            heads.append((head.eval(), prototypes))
-        return cls(config, heads, _restored(ClassDistance, state["distance"]))
+            heads.append((head.eval(), _restored(Prototypes, {"means": means})))
+        unlikeness = _restored(Unlikeness, state["unlikeness"])
+        unlikeness.rule = config.none_rule
+        return cls(config, heads, unlikeness)
 
 
-def _arrays(fitted) -> dict:
-    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in vars(fitted).items()}
-
-
-def _restored(kind, arrays: dict):
+def _restored(kind, tensors: dict):
+    """A fitted object from the arrays it was saved as."""
     fitted = kind.__new__(kind)
-    for name, value in arrays.items():
+    for name, value in tensors.items():
         setattr(fitted, name, value.numpy())
     return fitted
 

@@ -15,8 +15,8 @@ FIELDS_OF_VIEW_UM = tuple(2.5 * 2.0**i for i in range(-3, 11))
 
 SCALE_HANDLING = ("none", "normalised", "told", "both")
 LOSSES = ("triplet", "multi-similarity", "supervised-contrastive", "cross-entropy")
-# How unlike the training images a crop is; see `machine.Judges`.
-NONE_RULES = ("features", "embedding", "energy")
+# How unlike the training images an image is; see `classifiers.Unlikeness`.
+NONE_RULES = ("both", "embedding", "nearest image")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class TrainingConfig:
     n_folds: int = 5
     n_members: int = 3
     max_train_images: int = 0
-    none_rule: str = "features"
+    none_rule: str = "both"
     accept_share: float = 0.97
     seed: int = 0
     device: str = "auto"
