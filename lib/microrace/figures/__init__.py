@@ -8,6 +8,7 @@ from microrace.figures.comparison import hardest_images as hardest_images
 from microrace.figures.comparison import human_versus_machine as human_versus_machine
 from microrace.figures.comparison import person_item_map as person_item_map
 from microrace.figures.comparison import power as power
+from microrace.figures.comparison import verdicts as verdicts
 from microrace.figures.images import augmentation_explained as augmentation_explained
 from microrace.figures.images import examples as examples
 from microrace.figures.images import scales as scales

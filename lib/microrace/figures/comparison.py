@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from microrace.figures.style import (
     CLASS_COLOURS,
@@ -121,15 +122,14 @@ def person_item_map(rasch: pd.DataFrame, *, simulated: bool) -> Figure:
 def agreement(table: pd.DataFrame, *, simulated: bool) -> Figure:
     """Error consistency (kappa) of every pair: the machine with each reader, against readers with each other."""
     figure, ax = plt.subplots(figsize=(ONE_COLUMN_IN, 1.6))
-    with_machine = (table["a"] == "machine") | (table["b"] == "machine")
+    pairs = table.apply(lambda row: frozenset((row["role_a"], row["role_b"])), axis=1)
     rng = np.random.default_rng(0)
-    for y, (rows, label, kind) in enumerate(
-        ((table[~with_machine], "reader and reader", "human"), (table[with_machine], "machine and reader", "machine"))
+    for y, (roles, label, kind) in enumerate(
+        (({"reader"}, "reader and reader", "human"), ({"machine", "reader"}, "machine and reader", "machine"))
     ):
+        rows = table[pairs == roles]
         kappa = rows["kappa"].dropna()
-        ax.plot(
-            kappa, y + rng.uniform(-0.2, 0.2, len(kappa)), MARKERS[kind], color=COLOURS[kind], markersize=3, alpha=0.6
-        )
+        ax.plot(kappa, y + rng.uniform(-0.2, 0.2, len(kappa)), MARKERS[kind], color=COLOURS[kind], markersize=3, alpha=0.6)
         if len(kappa):
             ax.plot([kappa.mean()] * 2, [y - 0.33, y + 0.33], color="black", linewidth=1.5)
         ax.text(1.02, y, f"{label}\n{len(kappa)} pairs", transform=ax.get_yaxis_transform(), fontsize=6.5, va="center")
@@ -157,9 +157,7 @@ def calibration(table: pd.DataFrame, *, simulated: bool) -> Figure:
             label=who,
         )
         for row in rows.itertuples():
-            ax.annotate(
-                int(row.n), (row.confidence, row.accuracy), xytext=(3, -8), textcoords="offset points", fontsize=6
-            )
+            ax.annotate(int(row.n), (row.confidence, row.accuracy), xytext=(3, -8), textcoords="offset points", fontsize=6)
     ax.set(xlim=(0, 1.02), ylim=(-0.05, 1.05), xlabel="stated confidence", ylabel="share right")
     ax.legend()
     stamp(figure, simulated, "simulated")
@@ -185,16 +183,54 @@ def experience(table: pd.DataFrame, *, simulated: bool) -> Figure:
     return figure
 
 
-def power(table: pd.DataFrame, *, simulated: bool = True) -> Figure:
-    """How often a quiz of this size finds a true difference between machine and panel."""
-    figure, ax = plt.subplots(figsize=(ONE_COLUMN_IN, 2.3))
-    for (key, rows), colour, dash in zip(
-        table.groupby(["n_images", "n_readers"]), CLASS_COLOURS, ("-", "--", "-.", ":") * 2, strict=False
-    ):
-        ax.plot(rows["true_difference"], rows["power"], dash, marker="o", markersize=3, color=colour,
-                label=f"{key[0]} images, {key[1]} readers")  # fmt: skip
-    ax.axhline(0.8, color="#BBBBBB", linewidth=0.6)
-    ax.set(ylim=(0, 1.02), xlabel="true difference in accuracy", ylabel="share of quizzes that show it")
-    ax.legend()
+def power(table: pd.DataFrame, *, margin: float, simulated: bool = True) -> Figure:
+    """How often a quiz of this size shows superiority, and non-inferiority, at a true difference."""
+    figure, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS_IN, 2.3), sharey=True)
+    shown = {"superior": "a  superiority", "non_inferior": f"b  non-inferiority, margin {margin:g}"}
+    for ax, (column, title) in zip(axes, shown.items(), strict=True):
+        for (key, rows), colour, dash in zip(
+            table.groupby(["n_images", "n_readers"]), CLASS_COLOURS, ("-", "--", "-.", ":") * 2, strict=False
+        ):
+            ax.plot(rows["true_difference"], rows[column], dash, marker="o", markersize=3, color=colour,
+                    label=f"{key[0]} images, {key[1]} readers")  # fmt: skip
+        ax.axhline(0.8, color="#BBBBBB", linewidth=0.6)
+        ax.set_title(title, loc="left")
+        ax.set(ylim=(0, 1.02), xlabel="true difference in accuracy")
+    axes[0].set_ylabel("share of quizzes that show it")
+    axes[0].legend()
     stamp(figure, simulated, "from simulated quizzes")
+    return figure
+
+
+def verdicts(table: pd.DataFrame) -> Figure:
+    """Coverage of the difference's interval and its false verdicts against accuracy, beside the plain bootstrap's.
+
+    A line is a panel and quiz; grey is what `comparison.power.percentile_bootstrap` gives.
+    """
+    figure, axes = plt.subplots(1, 4, figsize=(TWO_COLUMNS_IN, 2.2), sharex=True)
+    measures = {
+        "coverage": "a  coverage",
+        "false_superior": "b  falsely superior",
+        "false_non_inferior": "c  falsely\n    non-inferior",
+        "power_superior": "d  power at +0.15",
+    }
+    keys = ["n_images", "n_specimens", "n_readers", "against", "method"]
+    for ax, (column, title) in zip(axes, measures.items(), strict=True):
+        for (*_, against, method), rows in table.groupby(keys):
+            old = method != "this study"
+            colour = "#BBBBBB" if old else COLOURS[against]
+            ax.plot(rows["accuracy"], rows[column], color=colour, linewidth=0.6, zorder=1 if old else 2)
+        ax.set_title(title, loc="left")
+        ax.set_xlabel("accuracy of the panel")
+    for ax, limit in zip(axes, (0.95, 0.025, 0.025), strict=False):
+        ax.axhline(limit, color="black", linewidth=0.6, linestyle=":")
+    axes[0].set_ylim(None, 1.005)
+    axes[3].set_ylim(0, 1)
+    handles = [
+        Line2D([], [], color=COLOURS.get(name, "#BBBBBB"), label=label)
+        for name, label in (("panel mean", "this study's interval, to the panel mean"),
+                            ("majority vote", "to the majority vote"), ("", "percentile bootstrap, to the panel mean"))
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    stamp(figure, True, "from simulated quizzes")
     return figure
