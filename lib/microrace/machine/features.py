@@ -7,10 +7,12 @@ that several processes may fill one folder. Images are streamed: memory does not
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import warnings
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ from microrace.progress import track
 # Crops that a backbone sees at once.
 BATCH = 64
 # To be raised when the same settings give other features.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -136,31 +138,20 @@ class FeatureStore:
             # Without a place to keep them features are computed again, which costs time and nothing else.
             warnings.warn(f"features cannot be kept in {self.folder} ({error.strerror})", stacklevel=2)
             self.kept = False
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def _computed(self, rows: pd.DataFrame, augmented: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Features of these images, one after the other; batches reach over the borders of images."""
+        """Features of these images, one after the other.
+
+        Each image's crops are a batch of their own: in other company the last bit may differ, and then a run that was
+        interrupted would not end with the bytes of one that was not.
+        """
         dataset = CropsOfImages(rows["path"], rows["pixels_per_um"], self.config, augmented)
-        waiting, crops, n_waiting = [], [], 0
-
-        def flush():
-            if waiting:
-                values = features_of(self.backbone, np.concatenate(crops), self.device)
-                ends = np.cumsum([len(c) for c in crops])[:-1]
-                for (i, scales), part in zip(waiting, np.split(values, ends), strict=True):
-                    yield i, part, scales
-            waiting.clear(), crops.clear()
-
         name = "features of augmented crops" if augmented else "features of crops"
         images = loader(dataset, self.config.workers, batch_size=None)
-        for i, cut, scales in track(images, total=len(dataset), description=name, unit="image"):
-            waiting.append((int(i), np.asarray(scales)))
-            crops.append(np.asarray(cut))
-            n_waiting += len(cut)
-            if n_waiting >= 4 * BATCH:
-                yield from flush()
-                n_waiting = 0
-        yield from flush()
+        for i, crops, scales in track(images, total=len(dataset), description=name, unit="image"):
+            yield int(i), features_of(self.backbone, np.asarray(crops), self.device), np.asarray(scales)
 
     def stream(self, rows: pd.DataFrame, augmented: bool = False) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Features image by image, those on disk first.
@@ -188,7 +179,7 @@ class FeatureStore:
                     if len(values) < self.config.augmented_crops:
                         raise ValueError("fewer crops than are asked for")
                     values, scales = values[: self.config.augmented_crops], scales[: self.config.augmented_crops]
-            except (OSError, ValueError, KeyError, EOFError):  # not there, or not one of ours
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or not whole
                 missing.append(i)
                 continue
             yield i, values, scales

@@ -55,7 +55,7 @@ class TrainingConfig:
     n_folds : int
         Grouped folds of cross-validation.
     n_members : int
-        Heads of the machine, each trained on all training images with a seed of its own.
+        Heads whose probabilities are averaged; they differ in their seed.
     max_train_images : int
         Train on at most so many images, drawn class by class; 0 takes all. For learning curves.
     none_rule : str

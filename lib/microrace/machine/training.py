@@ -106,7 +106,7 @@ def train(
 
     folds = folds_of(training, config)
     for f, (train_index, valid_index) in enumerate(track(folds, description="cross-validation", unit="fold")):
-        judges, _, judged = fit(f"fold {f + 1} of {len(folds)}", train_index, config.seed * 1000 + f, 1)
+        judges, _, judged = fit(f"fold {f + 1} of {len(folds)}", train_index, config.seed * 1000 + f, config.n_members)
         probability, distance = judges.judge(judged.of(valid_index))
         rows = training.iloc[valid_index][["file", "label", "split_group"]].reset_index(drop=True)
         rows["answer"] = [classes[i] for i in probability.argmax(axis=1)]
