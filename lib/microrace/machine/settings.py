@@ -83,7 +83,7 @@ class TrainingConfig:
     crop_px: int = 128
     crops_per_field: int = 4
     loss: str = "triplet"
-    epochs: int = 8
+    epochs: int = 16
     crops_per_epoch: int = 1024
     batch_size: int = 64
     learning_rate: float = 1e-3
