@@ -192,9 +192,9 @@ def claim_sentences(numbers: dict, tests: pd.DataFrame) -> list[str]:
     )
     row = tests[tests["decision_maker"] == VOTE].iloc[0]
     sentences.append(
-        f"Against the majority vote it alone is right on {row['machine_only_correct']:g} images and the vote alone on "
-        f"{row['reader_only_correct']:g}, a tied vote counting as a coin would (exact test, {p_words(row['p_holm'])} after "
-        "the same correction)."
+        f"Against the majority vote it alone is right on {row['machine_only_correct']:.3g} images and the vote alone on "
+        f"{row['reader_only_correct']:.3g}, a tied vote counting as a coin would (exact test, {p_words(row['p_holm'])} "
+        "after the same correction)."
     )
     kappa = numbers["fleiss_kappa"]
     sentences.append(

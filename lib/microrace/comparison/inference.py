@@ -44,9 +44,9 @@ def share_interval(right, groups=None, weights=None) -> tuple[float, float, floa
         return (np.nan,) * 3
     x = right[seen]
     w = np.ones(len(x)) if weights is None else np.asarray(weights, float)[seen]
-    w = w / w.sum()
+    value, w = float(w @ x / w.sum()), w / w.sum()
     _, specimen = np.unique(np.arange(len(x)) if groups is None else np.asarray(groups)[seen], return_inverse=True)
-    value, n_specimens, n = float(w @ x), specimen.max() + 1, 1 / (w @ w)
+    n_specimens, n = specimen.max() + 1, 1 / (w @ w)
     if n_specimens == len(x):
         return value, *wilson(value * n, n)
     if n_specimens == 1:
