@@ -1,4 +1,4 @@
-"""The command line of a study: ``python -m microrace.study run|predict|verify|publish|check-environment``."""
+"""The command line of a study: ``python -m microrace.study run|predict|verify|publish|environment|check-environment``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from microrace import paths
-from microrace.study.environment import lock_mismatches
+from microrace.study.environment import allocator_settings, lock_mismatches
 from microrace.study.parameters import StudyError
 from microrace.study.published import publish, verify
 from microrace.study.report import headline
@@ -24,6 +24,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--dataset", help="manifest, or the name of an archive; without it, the one of before")
     command.add_argument("--panel", default="", help="folder of answer sheets; without it a panel is simulated")
     command.add_argument("-p", dest="parameters", action="append", default=[], metavar="name=value", help="a parameter")
+    command.add_argument(
+        "--prefer", action="append", default=[], metavar="name=value", help="in place of a default; -p goes before it"
+    )
     command.add_argument("--jobs", type=int, default=1, help="processes for the ablations")
     command.add_argument("--scheduler", default="", help="dask scheduler for the ablations, tcp://host:port")
     command.add_argument("--runs-dir", type=Path, help="in place of runs/")
@@ -39,6 +42,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command = commands.add_parser("publish", help="copy a study's figures to figures/")
     command.add_argument("--study", required=True)
     commands.add_parser("check-environment", help="compare the installed packages with the lock")
+    commands.add_parser("environment", help="print what a process of a study should find in its environment")
     return parser.parse_args(argv)
 
 
@@ -60,6 +64,7 @@ def main(argv: list[str] | None = None, **places) -> int:
                 arguments.dataset,
                 panel=arguments.panel,
                 parameters=arguments.parameters,
+                preferred=arguments.prefer,
                 jobs=arguments.jobs,
                 scheduler=arguments.scheduler,
                 runs_dir=arguments.runs_dir,
@@ -72,6 +77,8 @@ def main(argv: list[str] | None = None, **places) -> int:
             verify(arguments.study, **places)
         elif arguments.command == "publish":
             publish(arguments.study)
+        elif arguments.command == "environment":
+            print("\n".join(f"{name}={value}" for name, value in allocator_settings().items()))
         else:
             wrong = lock_mismatches(paths.ROOT / "requirements.txt")
             if wrong:

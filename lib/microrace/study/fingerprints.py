@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from microrace import tables
 from microrace.images.files import files_of
 from microrace.study.parameters import source_of
 
@@ -24,6 +25,7 @@ def hash_file(path: Path, cache: dict) -> str:
 
 
 def hash_value(value) -> str:
+    """Return the SHA-256 of a value as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -35,7 +37,13 @@ def hash_dataset(manifest: Path, cache: dict) -> str:
 
 def hash_panel(panel: Path, cache: dict) -> str:
     """Return a hash of the names and bytes of the answer sheets in a folder."""
-    return hash_value({path.name: hash_file(path, cache) for path in sorted(panel.glob("*.csv"))})
+    return hash_value({path.name: hash_file(path, cache) for path in sheets_in(panel)})
+
+
+def sheets_in(panel: Path) -> list[Path]:
+    """Return the files of a folder that end like a table, in any case: every one that the panel's reader reads."""
+    files = panel.iterdir() if panel.is_dir() else ()
+    return sorted(path for path in files if path.suffix.lower() in tables.TABLES and path.is_file())
 
 
 def library_files(notebook: dict) -> list[Path]:
@@ -65,11 +73,13 @@ def library_files(notebook: dict) -> list[Path]:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        # Importing a module runs its packages, too.
+        names |= {name[:dot] for name in names for dot in range(len(name)) if name[dot] == "."}
         new = (names & set(modules)) - found
         found |= new
         queue += [modules[name].read_text(encoding="utf-8") for name in new]
     data = [path for path in package.rglob("*") if path.suffix in (".pt", ".json")]
-    return sorted([package / "__init__.py", *(modules[name] for name in found), *data])
+    return sorted({package / "__init__.py", *(modules[name] for name in found), *data})
 
 
 def is_finished(record: dict | None, fingerprint: str, executed: Path, cache: dict) -> bool:

@@ -122,7 +122,29 @@ def _mismatch(name: str, text: str, default) -> StudyError:
     return StudyError(f"parameter {name}: {text!r} is not {wanted} (the default is {default!r})")
 
 
-def resolve_parameters(declared: dict[str, dict], given: list[str], options: dict) -> dict[str, dict]:
+def given_names(given: list[str]) -> list[str]:
+    """Return the names of ``name=value`` as typed.
+
+    Raises
+    ------
+    StudyError
+        If one is not of that form, or a name is given twice: which of the two was meant nobody can say.
+    """
+    texts = {}
+    for text in given:
+        name, equals, _ = text.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            raise StudyError(f"-p {text}: write -p name=value")
+        if name in texts:
+            raise StudyError(f"parameter {name} is given twice, as {texts[name]} and {text}; leave one out")
+        texts[name] = text
+    return list(texts)
+
+
+def resolve_parameters(
+    declared: dict[str, dict], given: list[str], options: dict, preferred: list[str] | None = None
+) -> dict[str, dict]:
     """Return the parameters of each notebook: its defaults, then the options, then ``name=value`` from the user.
 
     A given name goes to every notebook that declares it.
@@ -135,22 +157,25 @@ def resolve_parameters(declared: dict[str, dict], given: list[str], options: dic
         ``name=value``, as typed.
     options : dict
         Values for the parameters in `OPTIONS`.
+    preferred : list of str, optional
+        ``name=value`` in place of the notebooks' defaults; what is given wins.
 
     Raises
     ------
     StudyError
-        If no notebook declares a name (with the names close to it), or a value is of the wrong type.
+        If no notebook declares a name (with the names close to it), a name is given twice, or a value is of the
+        wrong type.
     """
     everywhere = {name for parameters in declared.values() for name in parameters}
     resolved = {
         notebook: {name: options.get(name, default) for name, default in parameters.items()}
         for notebook, parameters in declared.items()
     }
+    names = given_names(given)
+    given = [text for text in preferred or [] if text.partition("=")[0] not in names] + given
     for text in given:
-        name, equals, value = text.partition("=")
+        name, _, value = text.partition("=")
         name = name.strip()
-        if not equals or not name.isidentifier():
-            raise StudyError(f"-p {text}: write -p name=value")
         if name in OPTIONS:
             raise StudyError(f"-p {name}: set this with {OPTIONS[name]}")
         if name not in everywhere:

@@ -25,11 +25,20 @@ from pathlib import Path
 
 from microrace import paths
 from microrace.study.environment import git_state, host, kernel_environment, versions
-from microrace.study.fingerprints import hash_dataset, hash_file, hash_panel, hash_value, is_finished, library_files
+from microrace.study.fingerprints import (
+    hash_dataset,
+    hash_file,
+    hash_panel,
+    hash_value,
+    is_finished,
+    library_files,
+    sheets_in,
+)
 from microrace.study.parameters import (
     WITHOUT_EFFECT,
     StudyError,
     default_parameters,
+    given_names,
     read_notebook,
     resolve_parameters,
     source_of,
@@ -48,24 +57,25 @@ CHAIN = {
 
 
 class Progress:
-    """A text stream that shows a notebook's own progress bars as they would look in a terminal.
+    """A text stream that shows a notebook's own progress and warnings while it runs.
 
-    A bar redraws its line after a carriage return. A terminal is given that as it comes; a log file only gets
-    what each line says in the end.
+    A terminal is given them as they come, bars that redraw themselves among them. A log gets whole lines, each with
+    what it is from, and of a line that was redrawn after carriage returns only what it says in the end.
     """
 
-    def __init__(self, stream):
-        self.stream, self.line = stream, ""
+    def __init__(self, stream, source: str):
+        self.stream, self.source, self.line = stream, source, ""
+        self.raw = stream.isatty() and os.environ.get("MICRORACE_PROGRESS") != "lines"
 
     def write(self, text: str) -> None:
-        if self.stream.isatty():
+        if self.raw:
             self.stream.write(text)
             return
         *lines, self.line = (self.line + text).split("\n")
         for line in lines:
             last = line.rstrip("\r").rpartition("\r")[2]
             if last.strip():
-                self.stream.write(last + "\n")
+                self.stream.write(f"{self.source}: {last}\n")
 
     def flush(self) -> None:
         self.stream.flush()
@@ -94,7 +104,7 @@ def execute(source: Path, executed: Path, parameters: dict) -> None:
             parameters,
             kernel_name="python3",
             progress_bar=False,
-            stderr_file=Progress(sys.stderr),
+            stderr_file=Progress(sys.stderr, f"{executed.parents[1].name} {source.stem}"),
             start_timeout=120,
             cwd=str(executed.parents[1]),
             # The kernel remarks at every start that it listens, and at every end that it was told to stop; what cells raise
@@ -149,6 +159,7 @@ def run(
     *,
     panel: str | Path = "",
     parameters: list[str] | None = None,
+    preferred: list[str] | None = None,
     jobs: int = 1,
     scheduler: str = "",
     runs_dir: Path | None = None,
@@ -168,6 +179,8 @@ def run(
         A folder of answer sheets; "" lets notebook 03 simulate a panel.
     parameters : list of str, optional
         ``name=value`` for the notebooks, and ``selection=...`` for an archive.
+    preferred : list of str, optional
+        ``name=value`` in place of the notebooks' defaults; `parameters` win.
     jobs, scheduler
         Processes on this computer, or the address of a dask scheduler, for notebook 04.
     runs_dir, notebooks_dir, chain
@@ -184,6 +197,7 @@ def run(
         raise StudyError(f"--study {study}: use letters, digits, '-', '_' and '.' only")
     if jobs < 1:
         raise StudyError(f"--jobs {jobs}: at least 1")
+    given_names(parameters or [])
     from microrace.images import datasets
 
     try:
@@ -200,8 +214,8 @@ def run(
             f"renders the default ones into {paths.RENDERED}"
         )
     panel = Path(panel).absolute() if str(panel) else None
-    if panel is not None and not list(panel.glob("*.csv")):
-        raise StudyError(f"--panel {panel}: a folder with answer sheets (*.csv) is needed here")
+    if panel is not None and not sheets_in(panel):
+        raise StudyError(f"--panel {panel}: a folder with answer sheets (.csv or .xlsx) is needed here")
     options = {
         "run_dir": str(run_dir),
         "dataset": str(dataset),
@@ -211,7 +225,7 @@ def run(
     }
     notebooks = {name: read_notebook(notebooks_dir / f"{name}.ipynb") for name in chain}
     declared = {name: default_parameters(notebook) for name, notebook in notebooks.items()}
-    resolved = resolve_parameters(declared, parameters or [], options)
+    resolved = resolve_parameters(declared, parameters, options, preferred)
 
     import filelock
 
@@ -231,8 +245,9 @@ def _run_locked(run_dir, notebooks_dir, chain, notebooks, resolved, dataset, pan
     records = state.get("notebooks", {})
     data = {"manifest": str(dataset), "sha256": hash_dataset(dataset, cache)}
     sheets = {"folder": str(panel), "sha256": hash_panel(panel, cache)} if panel else None
+    package = Path(__file__).parents[1]
     lib_hashes = {
-        name: {path.name: hash_file(path, cache) for path in library_files(notebook)}
+        name: {str(path.relative_to(package)): hash_file(path, cache) for path in library_files(notebook)}
         for name, notebook in notebooks.items()
     }
     ran = versions()
@@ -257,7 +272,7 @@ def _run_locked(run_dir, notebooks_dir, chain, notebooks, resolved, dataset, pan
     started = time.monotonic()
     validated = worked = False
     for number, name in enumerate(chain, start=1):
-        label = f"[{number}/{len(chain)}] {name}"
+        label = f"{run_dir.name} [{number}/{len(chain)}] {name}"
         executed = run_dir / "notebooks" / f"{name}.ipynb"
         if is_finished(records.get(name), fingerprint(name), executed, cache):
             continue
