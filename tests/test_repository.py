@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from microrace import paths
-from microrace.study import runner as study
+from microrace import paths, study
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from conftest import make_tiny_manifest
-from microrace import paths
+from microrace import paths, study
 from microrace.images import manifests
 from microrace.people import panel, simulated
-from microrace.study import runner as study
+from microrace.study.__main__ import main
 
 SMALL = [
     *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "n_members=1", "crops_per_field=2"),
@@ -20,7 +20,7 @@ SMALL = [
 
 def command(*arguments, runs_dir=None):
     arguments = [str(a) for a in arguments]
-    return study.main([*arguments, *(["--runs-dir", str(runs_dir)] if runs_dir else [])])
+    return main([*arguments, *(["--runs-dir", str(runs_dir)] if runs_dir else [])])
 
 
 def run(runs_dir, name, manifest, *parameters, options=()):

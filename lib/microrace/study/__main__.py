@@ -1,7 +1,101 @@
-"""The command line of a study: ``python -m microrace.study run|predict|verify|publish``."""
+"""The command line of a study: ``python -m microrace.study run|predict|verify|publish|environment|check-environment``."""
 
+from __future__ import annotations
+
+import argparse
+import signal
 import sys
+from pathlib import Path
 
-from microrace.study.runner import main
+from microrace import paths
+from microrace.study.environment import allocator_settings, lock_mismatches
+from microrace.study.parameters import StudyError
+from microrace.study.published import publish, verify
+from microrace.study.report import headline
+from microrace.study.runner import predict, run
 
-sys.exit(main())
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m microrace.study", description="Run studies and use what they made.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser("run", help="run the notebooks that are not up to date")
+    command.add_argument("--study", required=True, help="name of the folder in runs/")
+    command.add_argument("--dataset", help="manifest, or the name of an archive; without it, the one of before")
+    command.add_argument("--panel", default="", help="folder of answer sheets; without it a panel is simulated")
+    command.add_argument("-p", dest="parameters", action="append", default=[], metavar="name=value", help="a parameter")
+    command.add_argument(
+        "--prefer", action="append", default=[], metavar="name=value", help="in place of a default; -p goes before it"
+    )
+    command.add_argument("--jobs", type=int, default=1, help="processes for the ablations")
+    command.add_argument("--scheduler", default="", help="dask scheduler for the ablations, tcp://host:port")
+    command.add_argument("--runs-dir", type=Path, help="in place of runs/")
+
+    command = commands.add_parser("predict", help="let a finished study name the structures in new micrographs")
+    command.add_argument("--run", required=True, type=Path, help="folder of the study, runs/NAME")
+    command.add_argument("--manifest", required=True, type=Path, help="manifest; labels are not needed")
+    command.add_argument("--out", required=True, type=Path, help="CSV to write: image, answer, score, one column a class")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+    command = commands.add_parser("verify", help="run a finished study again and compare every file")
+    command.add_argument("--study", required=True)
+    command = commands.add_parser("publish", help="copy a study's figures to figures/")
+    command.add_argument("--study", required=True)
+    commands.add_parser("check-environment", help="compare the installed packages with the lock")
+    commands.add_parser("environment", help="print what a process of a study should find in its environment")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None, **places) -> int:
+    """Run the command line and return its exit code: 0 done, 1 a notebook failed, 2 bad input, 130 interrupted.
+
+    `places` may hold the `notebooks_dir` and `chain` of `run`.
+    """
+    arguments = _arguments(argv)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)  # `kill` stops the kernel and says how to go on, like Ctrl-C
+    try:
+        if arguments.command == "run":
+            run_dir = run(
+                arguments.study,
+                arguments.dataset,
+                panel=arguments.panel,
+                parameters=arguments.parameters,
+                preferred=arguments.prefer,
+                jobs=arguments.jobs,
+                scheduler=arguments.scheduler,
+                runs_dir=arguments.runs_dir,
+                **places,
+            )
+            print("\n".join([f"{run_dir.name}:", *headline(run_dir), f"  report        {run_dir / 'report.html'}"]))
+        elif arguments.command == "predict":
+            predict(arguments.run, arguments.manifest, arguments.out, arguments.device)
+        elif arguments.command == "verify":
+            verify(arguments.study, **places)
+        elif arguments.command == "publish":
+            publish(arguments.study)
+        elif arguments.command == "environment":
+            print("\n".join(f"{name}={value}" for name, value in allocator_settings().items()))
+        else:
+            wrong = lock_mismatches(paths.ROOT / "requirements.txt")
+            if wrong:
+                raise StudyError("\n".join(wrong), 1)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        again = f"python -m microrace.study {' '.join(sys.argv[1:] if argv is None else argv)}"
+        print(
+            "\ninterrupted; finished notebooks are kept and training goes on from its last epoch. To go on, run the "
+            f"same command again:\n  {again}",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
