@@ -275,3 +275,7 @@ class Calibration:
         # The threshold is in the scale of the probabilities that new images get.
         ask_below = float(np.quantile(calibrated(raw, temperature).max(axis=1), ask_share)) if ask_share else 0.0
         return cls(temperature, ask_below, ask_share, np.sort(held_out["distance"].to_numpy(float)))
+
+    def unlikeness(self, distance: float) -> float:
+        """Share of the held-out training images that are less far from the others than ``distance``."""
+        return float(np.searchsorted(self.distances, distance) / len(self.distances))
