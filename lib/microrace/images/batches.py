@@ -51,29 +51,28 @@ def image_files(patterns: list[str]) -> list[Path]:
     return [Path(p) for p in sorted(found)]
 
 
-def read_images(patterns: list[str], pixels_per_um: float | None = None) -> tuple[pd.DataFrame, list[Skipped]]:
+def read_images(files: list[Path], pixels_per_um: float | None = None) -> tuple[pd.DataFrame, list[Skipped]]:
     """Rows of images without a manifest, as `read_batch` gives them.
 
     Parameters
     ----------
-    patterns : list of str
-        See `image_files`.
+    files : list of Path
+        As `image_files` finds them.
     pixels_per_um : float, optional
         Scale of all of them; without it each file's own tags must give it.
 
     Raises
     ------
     BatchError
-        If nothing matches or none can be read.
+        If none can be read.
     """
-    files = image_files(patterns)
     folder = os.path.commonpath([file.parent for file in files])
     table = pd.DataFrame({"file": [os.path.relpath(file, folder) for file in files], "path": [str(f) for f in files]})
     table["pixels_per_um"] = "" if pixels_per_um is None else repr(float(pixels_per_um))
     remedy = "; or give one scale for all of them with --pixels-per-um" if pixels_per_um is None else ""
     rows, skipped = _read(table, [])
     skipped = [Skipped(s.file, s.reason + remedy * ("scale" in s.reason)) for s in skipped]
-    return _not_empty(rows, skipped, f"--images {' '.join(map(str, patterns))}"), skipped
+    return _not_empty(rows, skipped, folder), skipped
 
 
 def read_batch(path) -> tuple[pd.DataFrame, list[Skipped]]:

@@ -247,6 +247,8 @@ class Calibration:
         Calibrated probability of the answer below which a person should look.
     ask_share : float
         Share of the held-out images for which that is so.
+    accuracy : float
+        Share of the held-out images whose most probable class is right.
     distances : array (n,)
         Unlikeness of the held-out images, sorted.
     """
@@ -254,6 +256,7 @@ class Calibration:
     temperature: float
     ask_below: float
     ask_share: float
+    accuracy: float
     distances: np.ndarray
 
     @classmethod
@@ -274,7 +277,8 @@ class Calibration:
         temperature = fit_temperature(raw, labels)
         # The threshold is in the scale of the probabilities that new images get.
         ask_below = float(np.quantile(calibrated(raw, temperature).max(axis=1), ask_share)) if ask_share else 0.0
-        return cls(temperature, ask_below, ask_share, np.sort(held_out["distance"].to_numpy(float)))
+        accuracy = float((raw.argmax(axis=1) == labels).mean())
+        return cls(temperature, ask_below, ask_share, accuracy, np.sort(held_out["distance"].to_numpy(float)))
 
     def unlikeness(self, distance: float) -> float:
         """Share of the held-out training images that are less far from the others than ``distance``."""

@@ -124,6 +124,12 @@ class SecondOpinion:
         calibration = Calibration.of(held_out, machine.classes, ask_share)
         return cls(machine, manifest[manifest["split"] == "train"], calibration)
 
+    @property
+    def simulated(self) -> str:
+        """What a page must say of the training images: "simulated training micrographs", or nothing."""
+        rendered = self.training["source"].str.lower().str.startswith(manifests.SIMULATED).any()
+        return "simulated training micrographs" if rendered else ""
+
     def _embedded(self, features: CropFeatures) -> np.ndarray:
         """Points of crops in all heads' embeddings at once: their scalar product is the heads' mean cosine."""
         heads = self.machine.judges.heads
@@ -231,7 +237,7 @@ def drift_sentences(found: dict) -> list[str]:
         else f"All scales lie within those of the training images ({limits})."
     )
     ask = (
-        f"A person is asked about {found['n_ask']} more images ({found['n_ask'] / n:.0%}), whose answer is less sure than "
-        f"that of all but {found['expected_ask']:.0%} of the held-out training images."
+        f"A person is asked about {found['n_ask']} more ({found['n_ask'] / n:.0%}), whose answer is less sure than a limit "
+        f"that {found['expected_ask']:.0%} of the held-out training images fell below."
     )
     return [unlike, scales, ask]

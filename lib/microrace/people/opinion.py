@@ -25,8 +25,8 @@ from microrace.images.reading import read_image
 from microrace.progress import track
 
 HERE = Path(__file__).parent
-PICTURE_PX, TRAINING_PX = 400, 200  # longest sides on the page
-QUALITY = 72  # of the WebP files: some 15 kB a picture
+PICTURE_PX, TRAINING_PX = 360, 200  # longest sides on the page
+QUALITY = 60  # of the WebP files: some 20 kB a picture
 FONT = font_manager.findfont("DejaVu Sans")  # comes with matplotlib, and has the micro sign
 # For and against the answer, as in the figures; between them the picture shows through.
 FOR, AGAINST = np.array([213, 94, 0]), np.array([0, 114, 178])

@@ -38,6 +38,7 @@ import time
 from pathlib import Path
 
 from microrace import paths
+from microrace.study import prediction
 
 # Each notebook with those whose files it reads.
 CHAIN = {
@@ -932,10 +933,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--runs-dir", type=Path, help="in place of runs/")
 
     command = commands.add_parser("predict", help="let a finished study name the structures in new micrographs")
-    command.add_argument("--run", required=True, type=Path, help="folder of the study, runs/NAME")
-    command.add_argument("--manifest", required=True, type=Path, help="manifest; labels are not needed")
-    command.add_argument("--out", required=True, type=Path, help="CSV to write: image, answer, score, one column a class")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    prediction.add_arguments(command)
 
     command = commands.add_parser("verify", help="run a finished study again and compare every file")
     command.add_argument("--study", required=True)
@@ -943,27 +941,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--study", required=True)
     commands.add_parser("check-environment", help="compare the installed packages with the lock")
     return parser.parse_args(argv)
-
-
-def predict(run_dir: Path, manifest: Path, out: Path, device: str = "auto") -> None:
-    """Answer for every image of a manifest with the network of a finished study.
-
-    Raises
-    ------
-    StudyError
-        If there is no trained network or no manifest, or the manifest has faults.
-    """
-    if not (run_dir / "weights.pt").is_file():
-        raise StudyError(f"{run_dir}: no weights.pt there; a study that has been run is needed")
-    if not manifest.is_file():
-        raise StudyError(f"{manifest}: no such manifest")
-    from microrace.machine import training
-
-    try:
-        training.predict(run_dir, manifest, out, device=device)
-    except ValueError as error:
-        raise StudyError(str(error)) from None
-    print(f"answers in {out}")
 
 
 def main(argv: list[str] | None = None, **places) -> int:
@@ -991,7 +968,10 @@ def main(argv: list[str] | None = None, **places) -> int:
             )
             print("\n".join([f"{run_dir.name}:", *headline(run_dir), f"  report        {run_dir / 'report.html'}"]))
         elif arguments.command == "predict":
-            predict(arguments.run, arguments.manifest, arguments.out, arguments.device)
+            try:
+                return prediction.predict(arguments)
+            except (ValueError, FileNotFoundError) as error:
+                raise StudyError(str(error)) from None
         elif arguments.command == "verify":
             verify(arguments.study, **places)
         elif arguments.command == "publish":
