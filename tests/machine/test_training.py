@@ -13,7 +13,7 @@ from microrace.machine.controls import scale_alone, scale_probe
 from microrace.machine.evaluation import embedding_table, evaluate, left_out_classes
 from microrace.machine.explain import Explainer, interesting_images
 from microrace.machine.features import CropFeatures
-from microrace.machine.machine import Judges, Machine, predict
+from microrace.machine.machine import Judges, Machine
 from microrace.machine.settings import NONE_RULES, TrainingConfig
 from microrace.machine.training import folds_of, train
 
@@ -73,18 +73,11 @@ def test_the_same_seed_gives_the_same_numbers_whatever_workers_and_threads(manif
     assert not np.array_equal(different.held_out["distance"], result.held_out["distance"])
 
 
-def test_a_saved_machine_answers_as_before_and_predict_needs_no_labels(manifest, result, tmp_path):
+def test_a_saved_machine_answers_as_before(manifest, result, tmp_path):
     result.machine.save(tmp_path / "weights.pt")
     quiz = manifest[manifest["split"] == "quiz"].reset_index(drop=True)
     before = result.machine.scores(quiz)
     pd.testing.assert_frame_equal(Machine.load(tmp_path / "weights.pt", "cpu").scores(quiz), before)
-    for row in quiz.itertuples():
-        (tmp_path / row.file).write_bytes(open(row.path, "rb").read())
-    quiz[["file", "pixels_per_um"]].to_csv(tmp_path / "new.csv", index=False)
-    written = predict(tmp_path, tmp_path / "new.csv", tmp_path / "out" / "answers.csv", device="cpu")
-    on_disk = pd.read_csv(tmp_path / "out" / "answers.csv", keep_default_na=False)
-    assert list(on_disk.columns) == ["image", "answer", "score", *manifests.classes(manifest)]
-    assert on_disk["answer"].tolist() == before["answer"].tolist() == written["answer"].tolist()
 
 
 def test_a_fine_tuned_backbone_is_saved_with_the_machine(manifest, tmp_path):
@@ -99,7 +92,7 @@ def test_a_fine_tuned_backbone_is_saved_with_the_machine(manifest, tmp_path):
 
 def test_a_machine_that_is_not_there_or_of_another_version_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="run the study first"):
-        predict(tmp_path, "any.csv", tmp_path / "out.csv")
+        Machine.load(tmp_path / "weights.pt")
     torch.save({"config": {"forest_share": 0.5}}, tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="run the study again"):
         Machine.load(tmp_path / "weights.pt")

@@ -16,6 +16,10 @@ from microrace.figures.machine import ablations as ablations
 from microrace.figures.machine import embedding as embedding
 from microrace.figures.machine import explanations as explanations
 from microrace.figures.machine import training_curve as training_curve
+from microrace.figures.opinion import false_alarms as false_alarms
+from microrace.figures.opinion import reliability as reliability
+from microrace.figures.opinion import risk_coverage as risk_coverage
+from microrace.figures.opinion import teams as teams
 from microrace.figures.style import COLOURS as COLOURS
 from microrace.figures.style import ONE_COLUMN_IN as ONE_COLUMN_IN
 from microrace.figures.style import TWO_COLUMNS_IN as TWO_COLUMNS_IN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from microrace.images.manifests import NONE_OF_THESE, read_manifest
+from microrace.images.manifests import NONE_OF_THESE
 from microrace.machine.backbones import build_backbone
 from microrace.machine.classifiers import (
     Prototypes,
@@ -210,31 +209,3 @@ def answer_sheet(scores: pd.DataFrame, quiz_id: str) -> pd.DataFrame:
             "confidence": scores["score"],
         }
     )
-
-
-def predict(run_dir, manifest_path, out, device: str = "auto") -> pd.DataFrame:
-    """Answer new images with a trained run.
-
-    Parameters
-    ----------
-    run_dir : path
-        Of a study in which notebook 02 has finished.
-    manifest_path : path
-        CSV with ``file`` and ``pixels_per_um`` (or files that carry their scale); labels are not needed.
-    out : path
-        CSV to write: image, answer, score, then one column a class.
-    device : str
-
-    Returns
-    -------
-    DataFrame
-        What was written.
-    """
-    machine = Machine.load(Path(run_dir) / "weights.pt", device)
-    scores = machine.scores(read_manifest(manifest_path, labels_required=False)).drop(columns="distance")
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    scores.to_csv(temporary, index=False)
-    os.replace(temporary, out)
-    return scores

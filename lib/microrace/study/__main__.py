@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from microrace import paths
+from microrace.study import prediction
 from microrace.study.environment import allocator_settings, lock_mismatches
 from microrace.study.parameters import StudyError
 from microrace.study.published import publish, verify
 from microrace.study.report import headline
-from microrace.study.runner import predict, run
+from microrace.study.runner import run
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -32,10 +33,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--runs-dir", type=Path, help="in place of runs/")
 
     command = commands.add_parser("predict", help="let a finished study name the structures in new micrographs")
-    command.add_argument("--run", required=True, type=Path, help="folder of the study, runs/NAME")
-    command.add_argument("--manifest", required=True, type=Path, help="manifest; labels are not needed")
-    command.add_argument("--out", required=True, type=Path, help="CSV to write: image, answer, score, one column a class")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    prediction.add_arguments(command)
 
     command = commands.add_parser("verify", help="run a finished study again and compare every file")
     command.add_argument("--study", required=True)
@@ -72,7 +70,10 @@ def main(argv: list[str] | None = None, **places) -> int:
             )
             print("\n".join([f"{run_dir.name}:", *headline(run_dir), f"  report        {run_dir / 'report.html'}"]))
         elif arguments.command == "predict":
-            predict(arguments.run, arguments.manifest, arguments.out, arguments.device)
+            try:
+                return prediction.predict(arguments)
+            except (ValueError, FileNotFoundError) as error:
+                raise StudyError(str(error)) from None
         elif arguments.command == "verify":
             verify(arguments.study, **places)
         elif arguments.command == "publish":

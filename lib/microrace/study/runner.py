@@ -336,24 +336,3 @@ def _run_locked(run_dir, notebooks_dir, chain, notebooks, resolved, dataset, pan
     write_whole(run_dir / ".hashes.json", json.dumps(cache))
     if not worked:
         print(f"{run_dir.name}: nothing to do, every notebook is up to date")
-
-
-def predict(run_dir: Path, manifest: Path, out: Path, device: str = "auto") -> None:
-    """Answer for every image of a manifest with the network of a finished study.
-
-    Raises
-    ------
-    StudyError
-        If there is no trained network or no manifest, or the manifest has faults.
-    """
-    if not (run_dir / "weights.pt").is_file():
-        raise StudyError(f"{run_dir}: no weights.pt there; a study that has been run is needed")
-    if not manifest.is_file():
-        raise StudyError(f"{manifest}: no such manifest")
-    from microrace.machine import training
-
-    try:
-        training.predict(run_dir, manifest, out, device=device)
-    except ValueError as error:
-        raise StudyError(str(error)) from None
-    print(f"answers in {out}")
