@@ -86,6 +86,9 @@ def test_missing_answers_are_counted_every_way(make):
     ways = comparison.missing_table(sheets, truth).set_index("counted")
     assert ways["difference"].tolist() == pytest.approx([0.25, 0, 0])
     assert ways.loc["no answer is left out", "n_answers"] == 3
+    nothing, truth = make({"r1": "??", "m": "aa"}, "aa")
+    nothing["answer"] = nothing["answer"].replace("?", NO_ANSWER)
+    assert "no answer is left out" not in set(comparison.missing_table(nothing, truth)["counted"])
 
 
 def test_several_machines_and_a_reader_called_machine(make):

@@ -60,6 +60,18 @@ def test_split_panels_weigh_every_answer_alike():
     assert value == pytest.approx(np.nansum(lead) / 9) and low < value < high
 
 
+def test_images_that_nobody_was_shown_do_not_narrow_an_interval():
+    rng = np.random.default_rng(3)
+    panel, machine = (rng.random((6, 8)) < 0.6).astype(float), np.array([1, 1, 0, 1, 1, 0, 1, 1.0])
+    more = np.hstack([panel, np.full((6, 30), np.nan)]), np.hstack([machine, np.ones(30)])
+    assert np.allclose(inference.difference_interval(*more), inference.difference_interval(panel, machine))
+    unseen = np.where(np.arange(36) < 3, 1, np.nan)[None]
+    assert inference.difference_interval(unseen, np.ones(36))[2] == pytest.approx(inference.no_discordance(3))
+    # One image alone shows nothing.
+    value, low, high = inference.difference_interval(np.where(np.arange(36) < 1, 1, np.nan) * np.ones((12, 1)), np.zeros(36))
+    assert value == -1 and high > 0
+
+
 @pytest.mark.parametrize(("n", "limit"), [(3, 0.71), (21, 0.16), (36, 0.097)])
 def test_no_discordant_image_gives_the_exact_limit(n, limit):
     value, low, high = inference.difference_interval(np.ones((1, n)), np.ones(n))

@@ -218,6 +218,7 @@ def missing_table(sheets: pd.DataFrame, truth: pd.Series, groups: pd.Series | No
     rows = [
         (name, int(np.isfinite(values).sum()), *map(float, difference_interval(values, machine, specimen)))
         for name, values in ways.items()
+        if np.isfinite(values).any()
     ]
     return pd.DataFrame(rows, columns=columns)
 

@@ -95,8 +95,9 @@ def crossed_interval(values, groups=None, added=(1.0, -1.0), random_readers: boo
     specimen = np.concatenate([specimen, specimen.max() + np.array([1, 2])])
     belongs = np.eye(specimen.max() + 1)[specimen]
     seen = np.isfinite(values).astype(float)
-    # An added image counts as much as a real one does on average.
-    share = np.broadcast_to(seen.mean(axis=(-2, -1), keepdims=True), (*seen.shape[:-1], 2))
+    # An added image counts as much as one that was shown does on average.
+    shown = np.maximum((seen.sum(-2) > 0).sum(-1), 1)
+    share = np.broadcast_to((seen.sum((-2, -1)) / (n_readers * shown))[..., None, None], (*seen.shape[:-1], 2))
     extra = np.stack([np.broadcast_to(a, seen.shape[:-2]) for a in added], axis=-1)[..., None, :]
     weight = np.concatenate([seen, share], axis=-1)
     x = np.concatenate([np.nan_to_num(values), np.broadcast_to(extra, share.shape)], axis=-1)
@@ -150,9 +151,10 @@ def difference_interval(panel, machine, groups=None, random_readers: bool | None
     lead = machine[..., None, :] - panel
     value = np.nanmean(lead, axis=(-2, -1))
     low, high = crossed_interval(lead, groups, random_readers=random_readers)
-    n_specimens = lead.shape[-1] if groups is None else len(np.unique(groups))
+    specimen = np.arange(lead.shape[-1]) if groups is None else np.unique(groups, return_inverse=True)[1]
+    compared = np.isfinite(lead).any(-2) @ np.eye(specimen.max() + 1)[specimen] > 0
     same = np.nanmax(np.abs(lead), axis=(-2, -1)) <= ROUNDING
-    limit = no_discordance(n_specimens)
+    limit = no_discordance(compared.sum(-1))
     low, high = np.where(same, -limit, np.maximum(low, -1)), np.where(same, limit, np.minimum(high, 1))
     return tuple(np.where(np.abs(v) <= ROUNDING, 0.0, v) for v in (value, low, high))
 
