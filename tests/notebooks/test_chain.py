@@ -6,14 +6,15 @@ import shutil
 import pandas as pd
 import pytest
 
-from conftest import make_tiny_manifest
 from microrace import paths, study
 from microrace.images import manifests
 from microrace.people import panel, simulated
 from microrace.study.__main__ import main
+from tiny import make_tiny_manifest
 
 SMALL = [
     *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "n_members=1", "crops_per_field=2"),
+    "augmented_crops=2",
     *("grid=small", "n_power_quizzes=4", "n_coverage_panels=4", "n_bootstrap=100", "n_simulated_readers=4", "workers=0"),
 ]
 
