@@ -23,8 +23,9 @@ def reliability(table: pd.DataFrame, *, simulated: bool) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS_IN * 0.72, 2.5), sharex=True, sharey=True)
     for letter, ax, (name, rows) in zip("ab", axes, table.groupby("probabilities", sort=False), strict=True):
         ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=0.8, linestyle="--")
-        spread = np.clip([rows["share_right"] - rows["share_right_low"], rows["share_right_high"] - rows["share_right"]], 0, 1)
-        ax.errorbar(rows["confidence"], rows["share_right"], spread, fmt="D", color=COLOURS["machine"], markersize=4,
+        share = rows["share_right"]
+        spread = np.clip([share - rows["share_right_low"], rows["share_right_high"] - share], 0, 1)
+        ax.errorbar(rows["confidence"], share, spread, fmt="D", color=COLOURS["machine"], markersize=4,
                     linewidth=1, capsize=2)  # fmt: skip
         ax.set_title(f"{letter}  {name} calibration", loc="left")
         ax.set_xlabel("probability of the answer")

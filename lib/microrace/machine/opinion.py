@@ -130,6 +130,18 @@ class SecondOpinion:
         rendered = self.training["source"].str.lower().str.startswith(manifests.SIMULATED).any()
         return "simulated training micrographs" if rendered else ""
 
+    def facts(self) -> dict[str, str]:
+        """What a page should say of the machine, name to text."""
+        scales = self.training["pixels_per_um"]
+        return {
+            "Classes": ", ".join(self.machine.classes),
+            "Trained on": f"{len(self.training)} micrographs of {self.training['split_group'].nunique()} specimens, "
+            f"{scales.min():.3g} to {scales.max():.3g} px/µm",
+            "Right on held-out training images": f"{self.calibration.accuracy:.0%}",
+            "Temperature of the probabilities": f"{self.calibration.temperature:.2f}",
+            "Asks a person below": f"{self.calibration.ask_below:.0%}",
+        }
+
     def _embedded(self, features: CropFeatures) -> np.ndarray:
         """Points of crops in all heads' embeddings at once: their scalar product is the heads' mean cosine."""
         heads = self.machine.judges.heads
