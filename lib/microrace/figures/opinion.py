@@ -83,6 +83,6 @@ def teams(table: pd.DataFrame, *, simulated: bool) -> Figure:
     ax.set_yticks(y, [f"{w} ({n})" for w, n in zip(table["who"], table["n_asked"], strict=True)])
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlim(0, 1.02)
-    ax.set_xlabel("accuracy on the quiz (images that people look at)")
+    ax.set_xlabel("accuracy (in brackets: images for people)")
     stamp(figure, simulated, "simulated")
     return figure
