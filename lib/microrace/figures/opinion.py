@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from microrace.figures.style import COLOURS, ONE_COLUMN_IN, TWO_COLUMNS_IN, stamp
+from microrace.figures.style import COLOURS, ONE_COLUMN_IN, TWO_COLUMNS_IN, stamp, wrapped
 from microrace.images.manifests import NONE_OF_THESE
 
 
@@ -25,7 +25,7 @@ def reliability(table: pd.DataFrame, *, simulated: bool) -> Figure:
         ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=0.8, linestyle="--")
         share = rows["share_right"]
         spread = np.clip([share - rows["share_right_low"], rows["share_right_high"] - share], 0, 1)
-        ax.errorbar(rows["confidence"], share, spread, fmt="D", color=COLOURS["machine"], markersize=4,
+        ax.errorbar(rows["confidence"], rows["share_right"], spread, fmt="D", color=COLOURS["machine"], markersize=4,
                     linewidth=1, capsize=2)  # fmt: skip
         ax.set_title(f"{letter}  {name} calibration", loc="left")
         ax.set_xlabel("probability of the answer")
@@ -86,3 +86,17 @@ def teams(table: pd.DataFrame, *, simulated: bool) -> Figure:
     ax.set_xlabel("accuracy (in brackets: images for people)")
     stamp(figure, simulated, "simulated")
     return figure
+
+
+def class_bars(ax, classes: list[str], probabilities, answer: str, label: str) -> None:
+    """Draw the machine's probability of each class as bars, its answer as title, and the image's own label in bold."""
+    y = np.arange(len(classes))
+    colours = [COLOURS["machine"] if name == answer else "#BBBBBB" for name in classes]
+    ax.barh(y, probabilities, color=colours, height=0.62)
+    ax.set_yticks(y, [wrapped(name, 14) for name in classes])
+    for tick, name in zip(ax.get_yticklabels(), classes, strict=True):
+        tick.set_fontweight("bold" if name == label else "normal")
+    ax.set_ylim(len(classes) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("probability")
+    ax.set_title(f"machine: {answer}", fontsize=7)

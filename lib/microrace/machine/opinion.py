@@ -184,12 +184,13 @@ class SecondOpinion:
         """Opinions on the images of manifest rows, in their order; no picture is kept, some kB an image are."""
         return [opinion for _, opinion in sorted(self.stream(rows, n_neighbours), key=lambda item: item[0])]
 
-    def of_crop(self, crop: np.ndarray, pixels_per_um: float) -> tuple[np.ndarray, float]:
-        """Calibrated probabilities (n_classes,) and unlikeness of one crop (crop_px, crop_px), such as a student made."""
-        values = features_of(self.store.backbone, crop[None], self.store.device)
+    def of_crop(self, crop: np.ndarray, pixels_per_um: float) -> tuple[str, np.ndarray]:
+        """Answer and calibrated probabilities (n_classes,) of one crop (crop_px, crop_px), such as a student made."""
+        values = features_of(self.store.backbone, crop[None].astype(np.float32), self.store.device)
         features = CropFeatures(values, np.log2([pixels_per_um]).astype(np.float32), np.zeros(1, dtype=int), 1)
-        probability, distance = self.machine.judges.judge(features)
-        return calibrated(probability, self.calibration.temperature)[0], float(distance[0] / self.machine.threshold)
+        raw, distance = self.machine.judges.judge(features)
+        answer = answers_from_scores(raw, distance, self.machine.classes, self.machine.threshold)[0]
+        return answer, calibrated(raw, self.calibration.temperature)[0]
 
 
 def drift(rows: pd.DataFrame, opinions: list[Opinion], asked: SecondOpinion) -> dict:
