@@ -16,6 +16,7 @@ from microrace.figures.machine import ablations as ablations
 from microrace.figures.machine import embedding as embedding
 from microrace.figures.machine import explanations as explanations
 from microrace.figures.machine import training_curve as training_curve
+from microrace.figures.opinion import class_bars as class_bars
 from microrace.figures.opinion import false_alarms as false_alarms
 from microrace.figures.opinion import reliability as reliability
 from microrace.figures.opinion import risk_coverage as risk_coverage

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from microrace.figures.style import COLOURS, ONE_COLUMN_IN, TWO_COLUMNS_IN, stamp
+from microrace.figures.style import COLOURS, ONE_COLUMN_IN, TWO_COLUMNS_IN, stamp, wrapped
 from microrace.images.manifests import NONE_OF_THESE
 
 
@@ -83,6 +83,20 @@ def teams(table: pd.DataFrame, *, simulated: bool) -> Figure:
     ax.set_yticks(y, [f"{w} ({n})" for w, n in zip(table["who"], table["n_asked"], strict=True)])
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlim(0, 1.02)
-    ax.set_xlabel("accuracy on the quiz (images that people look at)")
+    ax.set_xlabel("accuracy (in brackets: images for people)")
     stamp(figure, simulated, "simulated")
     return figure
+
+
+def class_bars(ax, classes: list[str], probabilities, answer: str, label: str) -> None:
+    """Draw the machine's probability of each class as bars, its answer as title, and the image's own label in bold."""
+    y = np.arange(len(classes))
+    colours = [COLOURS["machine"] if name == answer else "#BBBBBB" for name in classes]
+    ax.barh(y, probabilities, color=colours, height=0.62)
+    ax.set_yticks(y, [wrapped(name, 14) for name in classes])
+    for tick, name in zip(ax.get_yticklabels(), classes, strict=True):
+        tick.set_fontweight("bold" if name == label else "normal")
+    ax.set_ylim(len(classes) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("probability")
+    ax.set_title(f"machine: {answer}", fontsize=7)

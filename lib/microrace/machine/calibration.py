@@ -137,24 +137,32 @@ def calibration_report(probabilities, labels, groups, *, n_bins: int = 5, n_boot
     return pd.DataFrame(rows)
 
 
+def share_right(correct, groups, *, n_bootstrap: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Share of images that are right, with its 95 % interval: whole specimens drawn anew.
+
+    Where all are right, all wrong or all of one specimen, no resample differs; then it is Wilson's, of the specimens.
+    """
+    correct, groups = np.asarray(correct, dtype=float), np.asarray(groups, dtype=str)
+    share, n_specimens = float(correct.mean()), len(np.unique(groups))
+    if share in (0.0, 1.0) or n_specimens == 1:
+        low, high = proportion_confint(share * n_specimens, n_specimens, 0.05, "wilson")
+        return share, float(low), float(high)
+    return share, *_interval([correct[at].mean() for at in _draws(groups, n_bootstrap, seed)])
+
+
 def reliability_table(confidence, correct, groups, *, n_bins: int = 5, n_bootstrap: int = 2000, seed: int = 0):
     """Share right against confidence, in bins of about equally many images.
 
     Returns
     -------
     DataFrame
-        bin, n_images, n_specimens, confidence (mean), share_right, share_right_low, share_right_high: specimens of a bin
-        drawn anew; a bin whose images are all right or all wrong has Wilson's interval, of its specimens.
+        bin, n_images, n_specimens, confidence (mean), share_right, share_right_low, share_right_high (as `share_right`).
     """
     confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     groups, rows = np.asarray(groups, dtype=str), []
     for number, b in enumerate(_bins(confidence, n_bins), start=1):
-        share, n_specimens = float(correct[b].mean()), len(np.unique(groups[b]))
-        if share in (0.0, 1.0) or n_specimens == 1:
-            interval = tuple(float(x) for x in proportion_confint(share * n_specimens, n_specimens, 0.05, "wilson"))
-        else:
-            interval = _interval([correct[b][at].mean() for at in _draws(groups[b], n_bootstrap, seed)])
-        rows.append((number, len(b), n_specimens, float(confidence[b].mean()), share, *interval))
+        share = share_right(correct[b], groups[b], n_bootstrap=n_bootstrap, seed=seed)
+        rows.append((number, len(b), len(np.unique(groups[b])), float(confidence[b].mean()), *share))
     columns = "bin n_images n_specimens confidence share_right share_right_low share_right_high".split()
     return pd.DataFrame(rows, columns=columns)
 
@@ -229,11 +237,6 @@ def risk_coverage(confidence, correct, groups, shares=None, *, n_bootstrap: int 
             "accuracy_high": high,
         }
     )
-
-
-def unasked_rows(table: pd.DataFrame, ask_share: float) -> pd.Series:
-    """The row of a `risk_coverage` table whose share passed on is nearest to ``ask_share``."""
-    return table.iloc[(table["passed_on"] - ask_share).abs().argmin()]
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,18 @@ class SecondOpinion:
         rendered = self.training["source"].str.lower().str.startswith(manifests.SIMULATED).any()
         return "simulated training micrographs" if rendered else ""
 
+    def facts(self) -> dict[str, str]:
+        """What a page should say of the machine, name to text."""
+        scales = self.training["pixels_per_um"]
+        return {
+            "Classes": ", ".join(self.machine.classes),
+            "Trained on": f"{len(self.training)} micrographs of {self.training['split_group'].nunique()} specimens, "
+            f"{scales.min():.3g} to {scales.max():.3g} px/µm",
+            "Right on held-out training images": f"{self.calibration.accuracy:.0%}",
+            "Temperature of the probabilities": f"{self.calibration.temperature:.2f}",
+            "Asks a person below": f"{self.calibration.ask_below:.0%}",
+        }
+
     def _embedded(self, features: CropFeatures) -> np.ndarray:
         """Points of crops in all heads' embeddings at once: their scalar product is the heads' mean cosine."""
         heads = self.machine.judges.heads
@@ -172,12 +184,13 @@ class SecondOpinion:
         """Opinions on the images of manifest rows, in their order; no picture is kept, some kB an image are."""
         return [opinion for _, opinion in sorted(self.stream(rows, n_neighbours), key=lambda item: item[0])]
 
-    def of_crop(self, crop: np.ndarray, pixels_per_um: float) -> tuple[np.ndarray, float]:
-        """Calibrated probabilities (n_classes,) and unlikeness of one crop (crop_px, crop_px), such as a student made."""
-        values = features_of(self.store.backbone, crop[None], self.store.device)
+    def of_crop(self, crop: np.ndarray, pixels_per_um: float) -> tuple[str, np.ndarray]:
+        """Answer and calibrated probabilities (n_classes,) of one crop (crop_px, crop_px), such as a student made."""
+        values = features_of(self.store.backbone, crop[None].astype(np.float32), self.store.device)
         features = CropFeatures(values, np.log2([pixels_per_um]).astype(np.float32), np.zeros(1, dtype=int), 1)
-        probability, distance = self.machine.judges.judge(features)
-        return calibrated(probability, self.calibration.temperature)[0], float(distance[0] / self.machine.threshold)
+        raw, distance = self.machine.judges.judge(features)
+        answer = answers_from_scores(raw, distance, self.machine.classes, self.machine.threshold)[0]
+        return answer, calibrated(raw, self.calibration.temperature)[0]
 
 
 def drift(rows: pd.DataFrame, opinions: list[Opinion], asked: SecondOpinion) -> dict:

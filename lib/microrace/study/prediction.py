@@ -82,7 +82,7 @@ def predict(arguments: argparse.Namespace) -> int:
     if asked:
         page.write(
             arguments.report, rows, opinions, asked.training, classes=machine.classes, skipped=skipped,
-            sentences=drift_sentences(drift(rows, opinions, asked)), facts=_facts(run_dir, asked),
+            sentences=drift_sentences(drift(rows, opinions, asked)), facts={"Study": run_dir.resolve().name} | asked.facts(),
             simulated=asked.simulated,
         )  # fmt: skip
         print(f"page in {arguments.report}")
@@ -96,17 +96,3 @@ def _write_table(table, out: Path) -> None:
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     table.to_csv(temporary, index=False)
     os.replace(temporary, out)
-
-
-def _facts(run_dir: Path, asked) -> dict[str, str]:
-    """What the page says of the machine."""
-    training, calibration = asked.training, asked.calibration
-    return {
-        "Study": run_dir.resolve().name,
-        "Classes": ", ".join(asked.machine.classes),
-        "Trained on": f"{len(training)} micrographs of {training['split_group'].nunique()} specimens, "
-        f"{training['pixels_per_um'].min():.3g} to {training['pixels_per_um'].max():.3g} px/µm",
-        "Right on held-out training images": f"{calibration.accuracy:.0%}",
-        "Temperature of the probabilities": f"{calibration.temperature:.2f}",
-        "Asks a person below": f"{calibration.ask_below:.0%}",
-    }
