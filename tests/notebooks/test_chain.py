@@ -25,7 +25,8 @@ def command(*arguments, runs_dir=None):
 
 
 def run(runs_dir, name, manifest, *parameters, options=()):
-    given = [word for p in (*SMALL, *parameters) for word in ("-p", p)]
+    asked = {p.partition("=")[0] for p in parameters}
+    given = [word for p in (*(s for s in SMALL if s.partition("=")[0] not in asked), *parameters) for word in ("-p", p)]
     dataset = ("--dataset", manifest) if manifest else ()
     return command("run", "--study", name, *dataset, *given, *options, runs_dir=runs_dir)
 
@@ -90,7 +91,7 @@ def test_a_second_run_does_nothing_and_says_so(finished, tiny_manifest, capsys):
 
 def test_a_finished_run_answers_new_images(finished, tiny_manifest, tmp_path):
     manifest = manifests.read_manifest(tiny_manifest)
-    new = pd.DataFrame({"file": manifest["path"], "pixels_per_um": manifest["pixels_per_um"]}).head(5)
+    new = manifest[["path", "pixels_per_um", "sha256"]].rename(columns={"path": "file"}).head(5)
     new.to_csv(tmp_path / "new.csv", index=False)
     out = tmp_path / "answers.csv"
     assert command("predict", "--run", finished, "--manifest", tmp_path / "new.csv", "--out", out) == 0

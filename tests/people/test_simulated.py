@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.api
 
-from microrace.comparison import accuracy as comparison
+from microrace import comparison
 from microrace.images import manifests
 from microrace.images.render import microscope, quizzes, specimens
 from microrace.people import panel, simulated
