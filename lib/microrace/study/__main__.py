@@ -11,7 +11,7 @@ from microrace import paths
 from microrace.study.environment import allocator_settings, lock_mismatches
 from microrace.study.parameters import StudyError
 from microrace.study.published import publish, verify
-from microrace.study.report import headline
+from microrace.study.report import headline_lines
 from microrace.study.runner import predict, run
 
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None, **places) -> int:
                 runs_dir=arguments.runs_dir,
                 **places,
             )
-            print("\n".join([f"{run_dir.name}:", *headline(run_dir), f"  report        {run_dir / 'report.html'}"]))
+            print("\n".join([f"{run_dir.name}:", *headline_lines(run_dir), f"  report        {run_dir / 'report.html'}"]))
         elif arguments.command == "predict":
             predict(arguments.run, arguments.manifest, arguments.out, arguments.device)
         elif arguments.command == "verify":
