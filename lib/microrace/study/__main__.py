@@ -12,7 +12,7 @@ from microrace.study import prediction
 from microrace.study.environment import allocator_settings, lock_mismatches
 from microrace.study.parameters import StudyError
 from microrace.study.published import publish, verify
-from microrace.study.report import headline
+from microrace.study.report import headline_lines
 from microrace.study.runner import run
 
 
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None, **places) -> int:
                 runs_dir=arguments.runs_dir,
                 **places,
             )
-            print("\n".join([f"{run_dir.name}:", *headline(run_dir), f"  report        {run_dir / 'report.html'}"]))
+            print("\n".join([f"{run_dir.name}:", *headline_lines(run_dir), f"  report        {run_dir / 'report.html'}"]))
         elif arguments.command == "predict":
             try:
                 return prediction.predict(arguments)

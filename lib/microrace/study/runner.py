@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 from microrace import paths
+from microrace.study import report
 from microrace.study.environment import git_state, host, kernel_environment, versions
 from microrace.study.fingerprints import (
     hash_dataset,
@@ -44,7 +45,6 @@ from microrace.study.parameters import (
     source_of,
 )
 from microrace.study.records import now, outputs_below, read_json, write_whole
-from microrace.study.report import render_report
 
 # Each notebook with those whose files it reads.
 CHAIN = {
@@ -53,6 +53,7 @@ CHAIN = {
     "03-human-versus-machine": ("01-micrographs", "02-train"),
     "04-what-matters": ("01-micrographs", "02-train"),
     "05-figures": ("01-micrographs", "02-train", "03-human-versus-machine", "04-what-matters"),
+    "06-second-opinion": ("01-micrographs", "02-train", "03-human-versus-machine"),
 }
 
 
@@ -324,11 +325,11 @@ def _run_locked(run_dir, notebooks_dir, chain, notebooks, resolved, dataset, pan
         worked = True
         print(f"{label} done in {records[name]['seconds']:.0f} s, {len(written)} files", flush=True)
 
-    report = run_dir / "report.html"
+    page = run_dir / "report.html"
     executed = [run_dir / "notebooks" / f"{name}.ipynb" for name in chain]
-    sources = hash_value([hash_file(path, cache) for path in [*executed, Path(__file__)]])
-    if worked or state.get("report") != sources or not report.is_file():
-        write_whole(report, render_report(run_dir, executed))
+    sources = hash_value([hash_file(path, cache) for path in [*executed, *report.SOURCES]])
+    if worked or state.get("report") != sources or not page.is_file():
+        write_whole(page, report.render_report(run_dir, executed))
         state.update(status="finished", finished=now(), report=sources)
         if worked:
             state["seconds"] = round(time.monotonic() - started, 1)
