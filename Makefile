@@ -74,8 +74,8 @@ endif
 verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every file
 	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)
 
-bench: env  ## time the parts: a warp, each pipeline, a training step, an image judged
-	@$(PYTHON) -m microrace.machine.training
+bench: env  ## time the parts of the machine, each beside its peer
+	@$(PYTHON) -m microrace.machine.benchmark
 
 figures: env  ## publish the figures of STUDY= (default quiz1) in figures/
 	@$(PYTHON) -m microrace.study publish --study $(or $(STUDY),quiz1)
