@@ -16,7 +16,9 @@ from microrace.study.runner import run
 # Figures that show micrographs, and what without a figure belongs to what is published.
 SHOW_MICROGRAPHS = ("examples", "augmentation", "explanations", "hardest", "explore")
 
-CLOSING_TABLES = ("metrics.json", "coverage.csv", "none-of-these.csv", "quiz-of-methods.csv")
+CLOSING_TABLES = (
+    "metrics.json", "coverage.csv", "classes.csv", "second-opinion.csv", "none-of-these.csv", "quiz-of-methods.csv",
+)  # fmt: skip
 
 
 def _without_times(path: Path):
