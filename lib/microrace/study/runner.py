@@ -47,6 +47,7 @@ CHAIN = {
     "03-human-versus-machine": ("01-micrographs", "02-train"),
     "04-what-matters": ("01-micrographs", "02-train"),
     "05-figures": ("01-micrographs", "02-train", "03-human-versus-machine", "04-what-matters"),
+    "06-second-opinion": ("01-micrographs", "02-train", "03-human-versus-machine"),
 }
 
 # Parameters that the command line sets by options of their own, with the option.
