@@ -44,7 +44,8 @@ def test_every_notebook_hands_over_what_it_promises(finished):
         "manifest.csv dataset.json weights.pt history.csv held-out.csv scores.csv answers.csv metrics.json embedding.csv "
         "panel.csv readers.csv items.csv mcnemar.csv confusion.csv agreement.csv rasch.csv calibration.csv "
         "experience.csv correlations.csv power.csv coverage.csv mrmc.csv "
-        "comparison.json ablations.csv levels.csv claims.json report.html run.json"
+        "comparison.json ablations.csv levels.csv claims.json report.html run.json "
+        "second-opinion.json second-opinion.csv second-opinion.html teams.csv model-card.md"
     ).split():
         assert (finished / name).stat().st_size > 0, name
     for stem in ("examples", "scales", "augmentation", "training", "human-versus-machine", "confusion", "hardest",

@@ -40,7 +40,8 @@
     byId('count').textContent = `${n} of ${entries.length} images`;
   };
   byId('order').addEventListener('change', arrange);
-  for (const id of ['search', 'answer', 'flag']) byId(id).addEventListener('input', filter);
+  byId('search').addEventListener('input', filter);
+  for (const id of ['answer', 'flag']) byId(id).addEventListener('change', filter);
   byId('controls').addEventListener('submit', (event) => event.preventDefault());
   byId('print').addEventListener('click', () => print());
   byId('controls').hidden = false;
