@@ -27,6 +27,8 @@ else
 endif
 export PYTHONPATH := $(CURDIR)/lib
 export PATH := $(abspath $(dir $(PYTHON))):$(PATH)
+# What every process that computes should start with; why, and for which systems: study/environment.py.
+SETTINGS = env $$($(PYTHON) -m microrace.study environment)
 
 RUN = $(PYTHON) -m microrace.study run --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) \
 	$(if $(PANEL),--panel $(PANEL)) $(PARAMS) -p seed=$(SEED)
@@ -38,7 +40,7 @@ ifneq ($(strip $(DATASET)),)
 	@$(RUN) --study $(STUDY) --dataset $(DATASET)
 else ifneq ($(strip $(STUDY)),)
 ifneq ($(filter quiz1 quiz2,$(STUDY)),)
-	@$(PYTHON) -m microrace.images.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
+	@$(SETTINGS) $(PYTHON) -m microrace.images.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
 	@$(RUN) --study $(STUDY) --dataset data/rendered/$(STUDY)/manifest.csv
 else
 	@$(RUN) --study $(STUDY)
@@ -50,10 +52,10 @@ else
 endif
 
 test: env  ## run the tests, the whole chain of notebooks with small parameters among them
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(SETTINGS) $(PYTHON) -m pytest $(ARGS)
 
 lab: env  ## open the notebooks in JupyterLab
-	@$(PYTHON) -m microrace.images.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
+	@$(SETTINGS) $(PYTHON) -m microrace.images.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
 	@$(PYTHON) -m jupyterlab --notebook-dir notebooks
 
 sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), on JOBS= cores or SCHEDULER=
@@ -75,7 +77,7 @@ verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every fil
 	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)
 
 bench: env  ## time the parts of the machine, each beside its peer
-	@$(PYTHON) -m microrace.machine.benchmark
+	@$(SETTINGS) $(PYTHON) -m microrace.machine.benchmark
 
 figures: env  ## publish the figures of STUDY= (default quiz1) in figures/
 	@$(PYTHON) -m microrace.study publish --study $(or $(STUDY),quiz1)

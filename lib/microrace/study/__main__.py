@@ -9,7 +9,7 @@ from pathlib import Path
 
 from microrace import paths
 from microrace.study import prediction
-from microrace.study.environment import allocator_settings, lock_mismatches
+from microrace.study.environment import process_settings, lock_mismatches
 from microrace.study.parameters import StudyError
 from microrace.study.published import publish, verify
 from microrace.study.report import headline_lines
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None, **places) -> int:
         elif arguments.command == "publish":
             publish(arguments.study)
         elif arguments.command == "environment":
-            print("\n".join(f"{name}={value}" for name, value in allocator_settings().items()))
+            print("\n".join(f"{name}={value}" for name, value in process_settings().items()))
         else:
             wrong = lock_mismatches(paths.ROOT / "requirements.txt")
             if wrong:

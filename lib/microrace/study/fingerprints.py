@@ -36,8 +36,9 @@ def hash_dataset(manifest: Path, cache: dict) -> str:
 
 
 def hash_panel(panel: Path, cache: dict) -> str:
-    """Return a hash of the names and bytes of the answer sheets in a folder."""
-    return hash_value({path.name: hash_file(path, cache) for path in sheets_in(panel)})
+    """Return a hash of the names and bytes of the answer sheets in a folder, and of the panel's protocol."""
+    protocols = [path for path in [panel / "protocol.json"] if path.is_file()]
+    return hash_value({path.name: hash_file(path, cache) for path in [*sheets_in(panel), *protocols]})
 
 
 def sheets_in(panel: Path) -> list[Path]:

@@ -138,7 +138,7 @@ def check_inputs(dataset: Path, panel: Path | None) -> None:
     Raises
     ------
     StudyError
-        With what `manifests.read_manifest` or `panel.read_sheets` found.
+        With what `manifests.read_manifest`, `panel.read_sheets` or `protocol.read_protocol` found.
     """
     from microrace.images import manifests
 
@@ -147,10 +147,12 @@ def check_inputs(dataset: Path, panel: Path | None) -> None:
         if not (manifest["split"] == "train").any():
             raise StudyError(f"{dataset}: no row has the split 'train', so there is nothing to learn from")
         if panel is not None:
+            from microrace.comparison.protocol import read_protocol
             from microrace.people import panel as panels
 
             panels.read_sheets(panel, manifest)
-    except ValueError as error:  # ManifestError, SheetError and ScaleError all are
+            read_protocol(panel)
+    except ValueError as error:  # ManifestError, SheetError, ScaleError and ProtocolError all are
         raise StudyError(str(error)) from None
 
 
