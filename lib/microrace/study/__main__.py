@@ -9,7 +9,7 @@ from pathlib import Path
 
 from microrace import paths
 from microrace.study import prediction
-from microrace.study.environment import process_settings, lock_mismatches
+from microrace.study.environment import lock_mismatches, process_settings
 from microrace.study.parameters import StudyError
 from microrace.study.published import publish, verify
 from microrace.study.report import headline_lines
