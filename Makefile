@@ -27,20 +27,25 @@ else
 endif
 export PYTHONPATH := $(CURDIR)/lib
 export PATH := $(abspath $(dir $(PYTHON))):$(PATH)
-# What every process that computes should start with; why, and for which systems: study/environment.py.
-SETTINGS = env $$($(PYTHON) -m microrace.study environment)
 
-RUN = $(PYTHON) -m microrace.study run --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) \
-	$(if $(PANEL),--panel $(PANEL)) $(PARAMS) -p seed=$(SEED)
+# A path for the shell, whatever it holds. What is given on the command line of make goes before what a target prefers.
+quote = '$(subst ','\'',$(1))'
+PY = $(call quote,$(PYTHON))
+# What every process that computes should start with; why, and for which systems: study/environment.py.
+SETTINGS = env $$($(PY) -m microrace.study environment)
+# In place of the notebooks' defaults; PARAMS goes before it.
+PREFER ?=
+RUN = $(PY) -m microrace.study run --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) \
+	$(if $(PANEL),--panel $(call quote,$(PANEL))) $(PREFER) $(PARAMS) $(if $(filter file,$(origin SEED)),--prefer,-p) seed=$(SEED)
 
 .PHONY: all test lab quiz verify bench sweep figures env clean help
 
 all: env  ## run the study: both rendered quizzes, or DATASET= as STUDY=
 ifneq ($(strip $(DATASET)),)
-	@$(RUN) --study $(STUDY) --dataset $(DATASET)
+	@$(RUN) --study $(STUDY) --dataset $(call quote,$(DATASET))
 else ifneq ($(strip $(STUDY)),)
 ifneq ($(filter quiz1 quiz2,$(STUDY)),)
-	@$(SETTINGS) $(PYTHON) -m microrace.images.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
+	@$(SETTINGS) $(PY) -m microrace.images.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
 	@$(RUN) --study $(STUDY) --dataset data/rendered/$(STUDY)/manifest.csv
 else
 	@$(RUN) --study $(STUDY)
@@ -48,18 +53,18 @@ endif
 else
 	@$(MAKE) --no-print-directory all STUDY=quiz1
 # What matters is asked of quiz 1 alone.
-	@$(MAKE) --no-print-directory all STUDY=quiz2 PARAMS="-p grid=none $(PARAMS)"
+	@$(MAKE) --no-print-directory all STUDY=quiz2 PREFER="--prefer grid=none"
 endif
 
 test: env  ## run the tests, the whole chain of notebooks with small parameters among them
-	@$(SETTINGS) $(PYTHON) -m pytest $(ARGS)
+	@$(SETTINGS) $(PY) -m pytest $(ARGS)
 
 lab: env  ## open the notebooks in JupyterLab
-	@$(SETTINGS) $(PYTHON) -m microrace.images.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
-	@$(PYTHON) -m jupyterlab --notebook-dir notebooks
+	@$(SETTINGS) $(PY) -m microrace.images.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
+	@$(PY) -m jupyterlab --notebook-dir notebooks
 
 sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), on JOBS= cores or SCHEDULER=
-	@$(MAKE) --no-print-directory all STUDY=$(or $(STUDY),quiz1) PARAMS="-p grid=full -p n_seeds=3 $(PARAMS)"
+	@$(MAKE) --no-print-directory all STUDY=$(or $(STUDY),quiz1) PREFER="--prefer grid=full --prefer n_seeds=3"
 
 QUIZ ?= 1
 # Without DATASET= the name is a rendered quiz's or that of a study that has run.
@@ -67,27 +72,27 @@ QUIZ_STUDY = $(or $(STUDY),quiz$(QUIZ))
 quiz: env  ## write the quiz page of QUIZ=1 or 2, of STUDY=, or of DATASET=
 	@mkdir -p runs/$(QUIZ_STUDY)
 ifeq ($(strip $(DATASET)),)
-	@$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),$(PYTHON) -m microrace.images.render --quiz $(patsubst quiz%,%,$(QUIZ_STUDY)) --out data/rendered/$(QUIZ_STUDY) --seed $(SEED),:)
+	@$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),$(PY) -m microrace.images.render --quiz $(patsubst quiz%,%,$(QUIZ_STUDY)) --out data/rendered/$(QUIZ_STUDY) --seed $(SEED),:)
 endif
-	@$(PYTHON) -m microrace.people.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
+	@$(PY) -m microrace.people.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
 	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY)) \
-	  $(if $(filter-out uhcsdb,$(DATASET)),--manifest $(DATASET),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
+	  $(if $(filter-out uhcsdb,$(DATASET)),--manifest $(call quote,$(DATASET)),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
 
 verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every file
-	@$(PYTHON) -m microrace.study verify --study $(or $(STUDY),quiz1)
+	@$(PY) -m microrace.study verify --study $(or $(STUDY),quiz1)
 
 bench: env  ## time the parts of the machine, each beside its peer
-	@$(SETTINGS) $(PYTHON) -m microrace.machine.benchmark
+	@$(SETTINGS) $(PY) -m microrace.machine.benchmark
 
-figures: env  ## publish the figures of STUDY= (default quiz1) in figures/
-	@$(PYTHON) -m microrace.study publish --study $(or $(STUDY),quiz1)
+figures: env  ## publish the figures and numbers of STUDY= (default quiz1) in figures/
+	@$(PY) -m microrace.study publish --study $(or $(STUDY),quiz1)
 
 env: $(ENVIRONMENT)  ## make .venv from the lock when it is missing or stale
 
 .venv/made-from-lock: requirements.txt
 	@echo "setting up .venv from requirements.txt (a minute or two)"
 	python3 -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+	.venv/bin/python -m pip install --quiet --no-compile --requirement requirements.txt
 # The package itself: found by this Python from anywhere, by command line, editor and notebook, and edited where it lies.
 	@echo "$(CURDIR)/lib" > "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/microrace.pth"
 	@touch $@

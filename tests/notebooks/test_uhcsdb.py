@@ -33,9 +33,9 @@ def test_make_asks_for_that_command():
         command = ["make", "-n", "--no-print-directory", *arguments]
         return subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
 
-    assert "--study uhcs --dataset uhcsdb" in said("DATASET=uhcsdb")
+    assert "--study uhcs --dataset 'uhcsdb'" in said("DATASET=uhcsdb")
     told = said("DATASET=uhcsdb", "STUDY=other", "PARAMS=-p selection=whole")
-    assert "-p selection=whole" in told and "--study other --dataset uhcsdb" in told
+    assert "-p selection=whole" in told and "--study other --dataset 'uhcsdb'" in told
 
 
 def test_the_study_runs_end_to_end_by_one_command(server, data, tmp_path, monkeypatch, capsys):
