@@ -44,7 +44,7 @@ def training_curve(history: pd.DataFrame, *, simulated: bool) -> Figure:
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_ylabel(label)
         ax.set_title(letter, loc="left", fontweight="bold")
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.08 * history[column].max())
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), columnspacing=1.2)
     stamp(figure, simulated, "simulated micrographs")
