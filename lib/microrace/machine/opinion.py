@@ -185,12 +185,15 @@ class SecondOpinion:
         return [opinion for _, opinion in sorted(self.stream(rows, n_neighbours), key=lambda item: item[0])]
 
     def of_crop(self, crop: np.ndarray, pixels_per_um: float) -> tuple[str, np.ndarray]:
-        """Answer and calibrated probabilities (n_classes,) of one crop (crop_px, crop_px), such as a student made."""
+        """Answer and probabilities (n_classes,) of one crop (crop_px, crop_px), such as a student made.
+
+        They are not calibrated: the temperature is that of means over an image's crops, which one crop is not.
+        """
         values = features_of(self.store.backbone, crop[None].astype(np.float32), self.store.device)
         features = CropFeatures(values, np.log2([pixels_per_um]).astype(np.float32), np.zeros(1, dtype=int), 1)
         raw, distance = self.machine.judges.judge(features)
         answer = answers_from_scores(raw, distance, self.machine.classes, self.machine.threshold)[0]
-        return answer, calibrated(raw, self.calibration.temperature)[0]
+        return answer, raw[0]
 
 
 def drift(rows: pd.DataFrame, opinions: list[Opinion], asked: SecondOpinion) -> dict:
@@ -240,7 +243,7 @@ def drift_sentences(found: dict) -> list[str]:
             "below were not measured on such images."
         )
     else:
-        unlike += " Chance alone can give that many."
+        unlike += " That is no more than chance gives."
     outside = found["n_below"] + found["n_above"]
     limits = f"{found['lowest_pixels_per_um']:.3g} to {found['highest_pixels_per_um']:.3g} px/µm"
     scales = (

@@ -104,7 +104,7 @@ def test_drift_of_batches_that_are_alike_and_that_are_not(asked, quiz):
     assert other["expected_unlike"] == pytest.approx((asked.calibration.distances > threshold).sum() / n)
     told = opinion.drift_sentences(other)
     assert "20 of 20" in told[0] and "new microscope" in told[0] and "10 of 20" in told[1]
-    assert "Chance alone" in opinion.drift_sentences(alike)[0]
+    assert "no more than chance" in opinion.drift_sentences(alike)[0]
 
 
 def test_model_card_names_limits_that_its_numbers_show(run_dir):
