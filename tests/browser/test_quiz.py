@@ -130,7 +130,7 @@ def test_embedded_images_keep_their_scale_and_carry_no_metadata(manifest, page, 
         assert not picture.getexif() and "comment" not in picture.info
         assert image["field_um"] == pytest.approx([160 / image["pixels_per_um"], 120 / image["pixels_per_um"]])
     large = tmp_path / "large.png"
-    Image.fromarray(np.zeros((100, 4096), np.uint8)).save(large)
+    Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (100, 16))).save(large)
     row = pd.Series({"path": str(large), "pixels_per_um": 8.0, "source": "a test"})
     reduced = quiz.embedded(row, 2048, 90)
     assert (reduced["width"], reduced["height"]) == (2048, 50)
@@ -214,7 +214,7 @@ def test_command_line_writes_the_page_or_says_why_not(manifest, tmp_path, capsys
     assert manifests.quiz_id(manifest) in capsys.readouterr().out
     assert len(page_data((tmp_path / "q.html").read_text(encoding="utf-8"))["references"][0]["images"]) == 1
     train = manifest[manifest["split"] == "train"]
-    train[["file", "label", "split", "pixels_per_um", "path"]].to_csv(tmp_path / "train.csv", index=False)
+    train[["file", "label", "split", "pixels_per_um", "path", "sha256"]].to_csv(tmp_path / "train.csv", index=False)
     assert quiz.main(["--manifest", str(tmp_path / "train.csv"), "--out", str(tmp_path / "no.html")]) == 2
     assert "no quiz rows" in capsys.readouterr().err
     assert quiz.main(["--run", str(tmp_path / "absent"), "--out", str(tmp_path / "no.html")]) == 2

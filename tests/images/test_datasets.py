@@ -390,7 +390,8 @@ def test_an_image_without_a_hash_is_not_fetched(own, fetch):
 
 @pytest.mark.parametrize("shape", [(522, 640), (482, 645), (481, 645), (400, 645)])
 def test_an_image_of_another_shape_stops_with_its_name(own, fetch, shape):
-    Image.fromarray(np.full(shape, 90, np.uint8)).save(own / "micrographs" / "micrograph2.tif")
+    grey = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    Image.fromarray(grey).save(own / "micrographs" / "micrograph2.tif")
     replica.write_list(own)
     with replica.Server(own) as server, pytest.raises(datasets.DatasetError) as caught:
         fetch(server, "whole")
