@@ -42,8 +42,8 @@ def draw_picture(number: int, period_px: float) -> np.ndarray:
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     wave = np.cos(2 * np.pi / period_px * (x + rng.uniform(0, 60))) * np.cos(np.pi / period_px * y)
     # Patches of its own on each: pictures that differ by noise alone are taken for copies.
-    patches = cv2.resize(rng.standard_normal((9, 12)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    picture = 128 + 25 * wave + 45 * patches + rng.normal(0, 12, wave.shape)
+    patches = cv2.resize(rng.standard_normal((24, 32)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    picture = 128 + 10 * wave + 40 * patches + rng.normal(0, 12, wave.shape)
     picture = np.clip(picture, 1, 254).astype(np.uint8)
     picture[:FIRST] = 255
     picture[LAST + 1 :] = np.where((x[LAST + 1 :] // 20) % 2, 255, 0)
