@@ -1,4 +1,4 @@
-"""The command line of a study: ``python -m microrace.study run|predict|verify|publish|environment|check-environment``."""
+"""The command line of a study: ``python -m microrace.study run|predict|verify|tolerance|publish|environment``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from microrace import paths
 from microrace.study.environment import allocator_settings, lock_mismatches
 from microrace.study.parameters import StudyError
-from microrace.study.published import publish, verify
+from microrace.study.published import publish, run_other_seeds, verify
 from microrace.study.report import headline_lines
 from microrace.study.runner import predict, run
 
@@ -37,9 +37,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--out", required=True, type=Path, help="CSV to write: image, answer, score, one column a class")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
-    command = commands.add_parser("verify", help="run a finished study again and compare every file")
+    command = commands.add_parser("verify", help="run a study again and tell which published numbers are REPRODUCED")
     command.add_argument("--study", required=True)
-    command = commands.add_parser("publish", help="copy a study's figures to figures/")
+    command.add_argument("--dataset", default="", help="manifest, where the data are not where they were")
+    command.add_argument("--bytes", action="store_true", help="compare every file of the study in runs/, too")
+    command = commands.add_parser("tolerance", help="run a finished study with other seeds, for the tolerances")
+    command.add_argument("--study", required=True)
+    command.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
+    command = commands.add_parser("publish", help="copy a study's figures and numbers to figures/")
     command.add_argument("--study", required=True)
     commands.add_parser("check-environment", help="compare the installed packages with the lock")
     commands.add_parser("environment", help="print what a process of a study should find in its environment")
@@ -74,7 +79,9 @@ def main(argv: list[str] | None = None, **places) -> int:
         elif arguments.command == "predict":
             predict(arguments.run, arguments.manifest, arguments.out, arguments.device)
         elif arguments.command == "verify":
-            verify(arguments.study, **places)
+            verify(arguments.study, every_byte=arguments.bytes, dataset=arguments.dataset, **places)
+        elif arguments.command == "tolerance":
+            run_other_seeds(arguments.study, arguments.seeds, **places)
         elif arguments.command == "publish":
             publish(arguments.study)
         elif arguments.command == "environment":
