@@ -93,6 +93,13 @@ def main(argv: list[str] | None = None, **places) -> int:
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk, a folder that may not be written, a file in the way
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"error: {where}{error.strerror or error}; what was finished is kept: mend this and run the same command again",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         again = f"python -m microrace.study {' '.join(sys.argv[1:] if argv is None else argv)}"
         print(
