@@ -56,7 +56,7 @@ def write_notebooks(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in CHAIN:
         cells = [
-            {"cell_type": "markdown", "metadata": {}, "source": f"# The notebook {name}\n\n## Part <one>", "id": "m"},
+            {"cell_type": "markdown", "metadata": {}, "source": f"# The notebook {name}\n\n## Part one", "id": "m"},
             {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": PARAMETERS[name], "id": "p"},
             {"cell_type": "code", "metadata": {}, "source": CODE[name], "id": "c"},
         ]

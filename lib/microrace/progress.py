@@ -37,9 +37,9 @@ def _count(n: int, unit: str) -> str:
 def track(iterable, total: int | None = None, description: str = "", unit: str = "step"):
     """Yield from an iterable and show on standard error how far it is.
 
-    In a terminal and in a notebook this is a bar (tqdm). Elsewhere, or as the variable ``MICRORACE_PROGRESS`` has it
-    (``bar`` or ``lines``), it is a line with what is done, how far it is and the time left, at most every ten seconds, and one at
-    the end where there were any; short work says nothing.
+    In a terminal and in a notebook this is a bar (tqdm). Elsewhere it is a line with what is done, how far it is and the
+    time left, at most every ten seconds, and one at the end where there were any; short work says nothing. The variable
+    ``MICRORACE_PROGRESS`` decides where it is ``bar`` or ``lines``.
 
     Parameters
     ----------

@@ -112,6 +112,7 @@ def _part(path: Path, exporter, safe) -> Part:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata.pop("widgets", None)
     body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"path": str(path.parents[1])}})
+    body = re.sub(r' id="cell-id=[^"]*"', "", body)  # unique in a notebook only
     # Two notebooks may have a heading of the same name; links between notebooks become links in the page.
     body = re.sub(r'(<h[1-6][^>]*\bid=")', rf"\g<1>{path.stem}-", body)
     body = re.sub(r'href="#', f'href="#{path.stem}-', body)

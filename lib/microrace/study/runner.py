@@ -202,12 +202,13 @@ def run(
     if jobs < 1:
         raise StudyError(f"--jobs {jobs}: at least 1")
     given_names(parameters or [])
-    from microrace.images import datasets
+    if dataset and not Path(dataset).is_file():  # what is no file may be the name of an archive; to tell takes a second
+        from microrace.images import datasets
 
-    try:
-        dataset, parameters = datasets.manifest_of(dataset, parameters or [])
-    except datasets.DatasetError as error:
-        raise StudyError(str(error)) from None
+        try:
+            dataset, parameters = datasets.manifest_of(dataset, parameters or [])
+        except datasets.DatasetError as error:
+            raise StudyError(str(error)) from None
     run_dir = Path(runs_dir or paths.RUNS).absolute() / study
     # "Again, with a panel" need not say the data once more.
     known = (read_json(run_dir / "run.json").get("data") or {}).get("manifest")
@@ -229,7 +230,7 @@ def run(
     }
     notebooks = {name: read_notebook(notebooks_dir / f"{name}.ipynb") for name in chain}
     declared = {name: default_parameters(notebook) for name, notebook in notebooks.items()}
-    resolved = resolve_parameters(declared, parameters, options, preferred)
+    resolved = resolve_parameters(declared, parameters or [], options, preferred)
 
     import filelock
 
