@@ -12,17 +12,15 @@ import termios
 
 import pytest
 
-import toy
-
 CODE = "from microrace.study.__main__ import main; import sys, json; sys.exit(main(sys.argv[2:], **json.loads(sys.argv[1])))"
 
 
 @pytest.fixture
 def command(toy_study):
-    """The toy study as a process of its own would run it."""
+    """The long notebook of the toy study, as a process of its own would run it."""
 
     def build(*parameters):
-        places = json.dumps({"notebooks_dir": str(toy_study.notebooks), "chain": toy.CHAIN})
+        places = json.dumps({"notebooks_dir": str(toy_study.notebooks), "chain": {"02-learn": ()}})
         words = ["run", "--study", "toy", "--dataset", toy_study.manifest, "--runs-dir", toy_study.runs]
         words += [word for parameter in parameters for word in ("-p", parameter)]
         return [sys.executable, "-c", CODE, places, *map(str, words)]
@@ -40,7 +38,7 @@ def test_a_log_has_plain_lines_of_long_work_and_no_carriage_return(command):
     said = done.stderr.splitlines()
     assert "toy 02-learn: learning: 2 of 3 epochs, about 0:05 left" in said
     assert [line for line in said if line.startswith("toy 02-learn: learning: done, 3 epochs in 0:1")]
-    assert re.search(r"^toy \[2/3\] 02-learn done in \d+ s", done.stdout, re.MULTILINE)
+    assert re.search(r"^toy \[1/1\] 02-learn done in \d+ s", done.stdout, re.MULTILINE)
 
 
 def test_a_terminal_shows_the_bar_of_the_notebook_that_runs(command):

@@ -91,8 +91,8 @@ def test_nothing_runs_and_nothing_is_loaded(text):
 
 def test_whose_images_they_are_is_said_as_text(text):
     footer = text[text.index("<footer>") :]
-    assert "170 images: UHCSDB." in footer and "&lt;script&gt;" in footer and "<script" not in footer and "<img" not in footer
-    assert "seed 3" in footer
+    assert "170 images: UHCSDB." in footer and "seed 3" in footer
+    assert "&lt;script&gt;" in footer and "<script" not in footer and "<img" not in footer
 
 
 def test_the_banner_says_what_is_simulated(run_dir, text):
@@ -101,4 +101,4 @@ def test_the_banner_says_what_is_simulated(run_dir, text):
     (run_dir / "dataset.json").write_text('{"simulated": false}')
     assert "the panel of this study\nwas generated" in report.render_report(run_dir, [])
     (run_dir / "readers.csv").unlink()
-    assert "banner" not in report.render_report(run_dir, []).partition("<body>")[2]
+    assert 'class="banner"' not in report.render_report(run_dir, [])
