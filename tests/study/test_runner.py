@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from test_faults import start
 
 import toy
 from microrace.study import runner
@@ -65,17 +64,6 @@ def test_kernels_start_with_the_settings_for_memory_and_threads(toy_study):
     started_with = (toy_study.runs / "toy" / "environ.txt").read_bytes().decode().split("\0")
     names = dict(line.partition("=")[::2] for line in started_with)
     assert process_settings().items() <= names.items()
-
-
-def test_a_log_gets_plain_lines_with_what_they_are_from(toy_study):
-    """From the notebook's own process through papermill to standard error; no redrawn bar anywhere."""
-    process = start(toy_study, "seconds=6", "epochs=4")
-    out, err = process.communicate(timeout=180)
-    assert process.returncode == 0, err
-    lines = [line for line in err.splitlines() if "learning" in line]
-    assert lines[0].startswith("toy 02-learn: learning: 2 of 4 epochs, about 0:")
-    assert lines[-1].startswith("toy 02-learn: learning: done, 4 epochs in 0:2")
-    assert "\r" not in err and "%|" not in err
 
 
 class Stream:
