@@ -27,6 +27,9 @@ else
 endif
 export PYTHONPATH := $(CURDIR)/lib
 export PATH := $(abspath $(dir $(PYTHON))):$(PATH)
+# pip leaves out the compiling of modules that nothing imports; those imported have to be kept compiled, or each notebook
+# compiles them anew (images for containers often forbid it).
+unexport PYTHONDONTWRITEBYTECODE
 
 # A path for the shell, whatever it holds. What is given on the command line of make goes before what a target prefers.
 quote = '$(subst ','\'',$(1))'

@@ -6,17 +6,19 @@ import os
 import sys
 import time
 
-from tqdm.auto import tqdm
+import tqdm
+import tqdm.auto
 
 SECONDS_BETWEEN_LINES = 10.0
-# Set to "lines" by who runs a notebook unseen: its kernel would draw a bar that nobody looks at.
+# Set by who runs a notebook unseen, whose kernel would draw a bar where nobody looks: "lines" for a log, and "bar" where
+# what the kernel says on standard error is passed on to a terminal.
 VARIABLE = "MICRORACE_PROGRESS"
 
 
 def _bar_is_seen() -> bool:
     """Whether a bar that redraws itself is looked at: in a terminal and in a notebook, unless told otherwise."""
-    if os.environ.get(VARIABLE) == "lines":
-        return False
+    if os.environ.get(VARIABLE) in ("lines", "bar"):
+        return os.environ[VARIABLE] == "bar"
     ipython = sys.modules.get("IPython")
     return sys.stderr.isatty() or hasattr(ipython and ipython.get_ipython(), "kernel")
 
@@ -35,9 +37,9 @@ def _count(n: int, unit: str) -> str:
 def track(iterable, total: int | None = None, description: str = "", unit: str = "step"):
     """Yield from an iterable and show on standard error how far it is.
 
-    In a terminal and in a notebook this is a bar (tqdm). Elsewhere, and where the variable ``MICRORACE_PROGRESS`` is
-    ``lines``, it is a line with what is done, how far it is and the time left, at most every ten seconds, and one at
-    the end where there were any; short work says nothing.
+    In a terminal and in a notebook this is a bar (tqdm). Elsewhere it is a line with what is done, how far it is and the
+    time left, at most every ten seconds, and one at the end where there were any; short work says nothing. The variable
+    ``MICRORACE_PROGRESS`` decides where it is ``bar`` or ``lines``.
 
     Parameters
     ----------
@@ -57,7 +59,8 @@ def track(iterable, total: int | None = None, description: str = "", unit: str =
     if total is None and hasattr(iterable, "__len__"):
         total = len(iterable)
     if _bar_is_seen():
-        yield from tqdm(iterable, total=total, desc=description, unit=unit)
+        bar = tqdm.tqdm if os.environ.get(VARIABLE) == "bar" else tqdm.auto.tqdm
+        yield from bar(iterable, total=total, desc=description, unit=unit)
         return
     begun = last = time.monotonic()
     done, said = 0, False

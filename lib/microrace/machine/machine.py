@@ -193,7 +193,7 @@ class Machine:
                 backbone.load_state_dict(saved["backbone"])
             return cls(config, saved["classes"], judges, saved["threshold"], backbone)
         except Exception as error:  # torch raises whatever the file makes it
-            reason = str(error).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ValueError(f"{path}: not a machine of this version ({reason}); run the study again") from None
 
 

@@ -3,9 +3,10 @@
 from microrace.study.environment import lock_mismatches
 from microrace.study.fingerprints import library_files
 from microrace.study.parameters import StudyError
-from microrace.study.published import SHOW_MICROGRAPHS, differences, publish, verify
+from microrace.study.published import SHOW_MICROGRAPHS, publish
 from microrace.study.report import render_report
 from microrace.study.runner import CHAIN, run
+from microrace.study.verification import differences, verify
 
 __all__ = [
     "CHAIN",

@@ -1,4 +1,4 @@
-"""The command line of a study: ``python -m microrace.study run|predict|verify|publish|environment|check-environment``."""
+"""The command line of a study: ``python -m microrace.study run|predict|verify|tolerance|publish|environment``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from microrace import paths
 from microrace.study import prediction
 from microrace.study.environment import lock_mismatches, process_settings
 from microrace.study.parameters import StudyError
-from microrace.study.published import publish, verify
+from microrace.study.published import publish, run_other_seeds, verify
 from microrace.study.report import headline_lines
 from microrace.study.runner import run
 
@@ -35,9 +35,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command = commands.add_parser("predict", help="let a finished study name the structures in new micrographs")
     prediction.add_arguments(command)
 
-    command = commands.add_parser("verify", help="run a finished study again and compare every file")
+    command = commands.add_parser("verify", help="run a study again and tell which published numbers are REPRODUCED")
     command.add_argument("--study", required=True)
-    command = commands.add_parser("publish", help="copy a study's figures to figures/")
+    command.add_argument("--dataset", default="", help="manifest, where the data are not where they were")
+    command.add_argument("--bytes", action="store_true", help="compare every file of the study in runs/, too")
+    command = commands.add_parser("tolerance", help="run a finished study with other seeds, for the tolerances")
+    command.add_argument("--study", required=True)
+    command.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
+    command = commands.add_parser("publish", help="copy a study's figures and numbers to figures/")
     command.add_argument("--study", required=True)
     commands.add_parser("check-environment", help="compare the installed packages with the lock")
     commands.add_parser("environment", help="print what a process of a study should find in its environment")
@@ -75,7 +80,9 @@ def main(argv: list[str] | None = None, **places) -> int:
             except (ValueError, FileNotFoundError) as error:
                 raise StudyError(str(error)) from None
         elif arguments.command == "verify":
-            verify(arguments.study, **places)
+            verify(arguments.study, every_byte=arguments.bytes, dataset=arguments.dataset, **places)
+        elif arguments.command == "tolerance":
+            run_other_seeds(arguments.study, arguments.seeds, **places)
         elif arguments.command == "publish":
             publish(arguments.study)
         elif arguments.command == "environment":
@@ -87,6 +94,13 @@ def main(argv: list[str] | None = None, **places) -> int:
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk, a folder that may not be written, a file in the way
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"error: {where}{error.strerror or error}; what was finished is kept: mend this and run the same command again",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         again = f"python -m microrace.study {' '.join(sys.argv[1:] if argv is None else argv)}"
         print(

@@ -111,3 +111,4 @@ def kernel_environment() -> None:
     if not sys.stderr.isatty():
         os.environ.setdefault("MICRORACE_PROGRESS", "lines")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # silences a debugger's remark at every start
+    os.environ.setdefault("MICRORACE_PROGRESS", "bar")  # a kernel would draw it in a notebook that nobody has open

@@ -1,17 +1,19 @@
-"""What of a study is published, and whether a second run gives it again."""
+"""What of a study is published: its figures, the numbers, and what it takes to run it again."""
 
 from __future__ import annotations
 
-import csv
 import json
+import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from microrace import paths
-from microrace.study.parameters import OPTIONS, StudyError, default_parameters, read_notebook
-from microrace.study.records import outputs_below, read_json
-from microrace.study.runner import run
+from microrace.study import numbers
+from microrace.study.parameters import StudyError
+from microrace.study.records import read_json, write_whole
+from microrace.study.verification import finished_state, given_parameters, other_seeds, run_other_seeds, verify
+
+__all__ = ["SHOW_MICROGRAPHS", "publish", "run_other_seeds", "verify"]
 
 # Figures that show micrographs, and what without a figure belongs to what is published.
 SHOW_MICROGRAPHS = ("examples", "augmentation", "explanations", "hardest", "explore")
@@ -21,69 +23,19 @@ CLOSING_TABLES = (
 )  # fmt: skip
 
 
-def _without_times(path: Path):
-    """Return a file's content for comparison: tables and JSON without what was measured with a clock."""
-
-    def prune(value):
-        if isinstance(value, dict):
-            return {key: prune(inner) for key, inner in value.items() if "seconds" not in key}
-        return [prune(inner) for inner in value] if isinstance(value, list) else value
-
-    if path.suffix == ".json":
-        return prune(json.loads(path.read_text(encoding="utf-8")))
-    if path.suffix == ".csv":
-        with open(path, encoding="utf-8", newline="") as file:
-            return prune(list(csv.DictReader(file)))
-    return path.read_bytes()
+def _inside(place: str | None) -> str:
+    """Return a path relative to the repository, or "" where it lies elsewhere: other computers do not have it."""
+    path = Path(place) if place else None
+    return path.relative_to(paths.ROOT).as_posix() if path and path.is_relative_to(paths.ROOT) else ""
 
 
-def differences(one: Path, other: Path) -> list[str]:
-    """Return the outputs that are not the same in two runs' folders, times aside."""
-    here, there = outputs_below(one), outputs_below(other)
-    return [
-        name
-        for name in sorted(here.keys() | there.keys())
-        if name not in here or name not in there or _without_times(one / name) != _without_times(other / name)
-    ]
-
-
-def verify(study: str, *, runs_dir: Path | None = None, **places) -> None:
-    """Run a finished study again from nothing, in a temporary folder, and compare every file it writes.
-
-    Raises
-    ------
-    StudyError
-        If the study has not been run, or a file differs.
-    """
-    run_dir = Path(runs_dir or paths.RUNS) / study
-    state = read_json(run_dir / "run.json")
-    if state.get("status") != "finished":
-        raise StudyError(f"{run_dir}: not a finished study; run it first")
-    changed = {}
-    for name, record in state["notebooks"].items():
-        defaults = default_parameters(
-            read_notebook(Path(places.get("notebooks_dir") or paths.NOTEBOOKS) / f"{name}.ipynb")
-        )
-        given = {k: v for k, v in record["parameters"].items() if k not in OPTIONS and defaults.get(k, v) != v}
-        changed |= {k: v if isinstance(v, str) else repr(v) for k, v in given.items()}
-    with tempfile.TemporaryDirectory(prefix="microrace-verify-") as scratch:
-        again = run(
-            study,
-            state["data"]["manifest"],
-            panel=(state.get("panel") or {}).get("folder", ""),
-            parameters=[f"{k}={v}" for k, v in changed.items()],
-            runs_dir=Path(scratch),
-            **places,
-        )
-        found = differences(run_dir, again)
-        total = len(outputs_below(run_dir))
-    if found:
-        raise StudyError(f"{study}: {len(found)} of {total} files differ on a second run: {', '.join(found)}", 1)
-    print(f"{study}: all {total} files are the same on a second run")
-
-
-def publish(study: str, *, runs_dir: Path | None = None, figures_dir: Path | None = None) -> Path:
+def publish(
+    study: str, *, runs_dir: Path | None = None, figures_dir: Path | None = None, notebooks_dir: Path | None = None
+) -> Path:
     """Copy a study's figures, the numbers behind them and its closing tables to ``figures/<study>``; return the folder.
+
+    Beside them go ``numbers.csv``, each number with its tolerance, and ``study.json``, by which `verify` runs the study
+    again.
 
     Figures that show micrographs are left out unless the micrographs are rendered: whoever owns real ones decides
     where copies of them go.
@@ -91,20 +43,37 @@ def publish(study: str, *, runs_dir: Path | None = None, figures_dir: Path | Non
     Raises
     ------
     StudyError
-        If the study has no figures.
+        If the study has no figures or did not end.
     """
     run_dir = Path(runs_dir or paths.RUNS) / study
     source = run_dir / "figures"
     if not source.is_dir():
         raise StudyError(f"{source}: no figures there; run the study first")
     left_out = () if read_json(run_dir / "dataset.json").get("simulated") else SHOW_MICROGRAPHS
+    state, seeds = finished_state(run_dir), other_seeds(run_dir, notebooks_dir)
     target = Path(figures_dir or paths.FIGURES) / study
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*", *(f"{stem}.*" for stem in left_out)))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Put together beside its place: what was published stays until all of the new is there.
+    unfinished = target.with_name(f".{study}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(source, unfinished, ignore=shutil.ignore_patterns(".*", *(f"{stem}.*" for stem in left_out)))
     for name in CLOSING_TABLES:
         if (run_dir / name).is_file():
-            shutil.copy(run_dir / name, target / name)
-    print(f"{len(list(target.iterdir()))} files in {target}")
+            shutil.copy(run_dir / name, unfinished / name)
+    found = numbers.numbers_of(run_dir, seeds)
+    numbers.write_numbers(found, unfinished / numbers.FILE)
+    told = {
+        "parameters": given_parameters(state, Path(notebooks_dir or paths.NOTEBOOKS)),
+        "data": {"manifest": _inside(state["data"]["manifest"]), "sha256": state["data"]["sha256"]},
+        "panel": _inside((state.get("panel") or {}).get("folder")),
+        "commit": (state.get("git") or {}).get("commit"),
+        "versions": state.get("versions"),
+    }
+    write_whole(unfinished / "study.json", json.dumps(told, indent=1, sort_keys=True) + "\n")
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(unfinished, target)
+    n_files = len(list(target.iterdir()))
+    print(f"{n_files} files in {target}; {len(found)} numbers, their tolerances from {len(seeds) + 1} seed(s)")
     if left_out:
         print(f"left out, as they show real micrographs: {', '.join(left_out)}")
     return target

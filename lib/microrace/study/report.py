@@ -15,6 +15,19 @@ HERE = Path(__file__).parent
 # What the page is made from beside a study's own files.
 SOURCES = [HERE / name for name in ("report.py", "report.html.j2", "report-cells.html.j2", "report.css")]
 
+# The HTML that notebooks' prose and outputs may hold, beside what bleach lets through: how a text is built, and pictures.
+TAGS = (
+    "p div span pre br hr h1 h2 h3 h4 h5 h6 table caption thead tbody tfoot tr th td img figure figcaption details summary "
+    "sub sup del s small dl dt dd"
+).split()
+ATTRIBUTES = {
+    "*": ["class", "id", "title"],
+    "a": ["href"],
+    "img": ["src", "alt", "width", "height"],
+    "th": ["colspan", "rowspan", "scope"],
+    "td": ["colspan", "rowspan"],
+}
+
 
 def simulated_parts(run_dir: Path) -> list[str]:
     """Return which of "micrographs" and "panel" are simulated in a finished study."""
@@ -99,8 +112,7 @@ def _part(path: Path, exporter, safe) -> Part:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata.pop("widgets", None)
     body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"path": str(path.parents[1])}})
-    # pandas gives every table a stylesheet, which the page's policy does not let in and its own makes needless.
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r' id="cell-id=[^"]*"', "", body)  # unique in a notebook only
     # Two notebooks may have a heading of the same name; links between notebooks become links in the page.
     body = re.sub(r'(<h[1-6][^>]*\bid=")', rf"\g<1>{path.stem}-", body)
     body = re.sub(r'href="#', f'href="#{path.stem}-', body)
@@ -109,6 +121,20 @@ def _part(path: Path, exporter, safe) -> Part:
     plain = [(level, safe(anchor), safe(re.sub(r"<[^>]*>", "", text).strip())) for level, anchor, text in found]
     title = next((text for level, _, text in plain if level == "1"), path.stem)
     return Part(path.stem, title, [(anchor, text) for level, anchor, text in plain if level == "2"], safe(body))
+
+
+def harmless(element) -> str:
+    """Return HTML from a notebook's prose or output with nothing left but tags that structure a text, and pictures.
+
+    nbconvert's own `clean_html`, in whose place this stands, knows neither headings, paragraphs nor heads of tables.
+    """
+    import bleach
+
+    text = element.decode() if isinstance(element, bytes) else str(element)
+    # Here the content goes with the tag. pandas gives every table a stylesheet, which the page's own makes needless.
+    text = re.sub(r"<(style|script)\b.*?</\1\s*>", "", text, flags=re.DOTALL | re.IGNORECASE)
+    tags, protocols = {*bleach.ALLOWED_TAGS, *TAGS}, {*bleach.ALLOWED_PROTOCOLS, "data"}
+    return bleach.clean(text, tags=tags, attributes=ATTRIBUTES, protocols=protocols, strip=True)
 
 
 def render_report(run_dir: Path, executed: list[Path]) -> str:
@@ -131,6 +157,7 @@ def render_report(run_dir: Path, executed: list[Path]) -> str:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
+    exporter.register_filter("clean_html", harmless)
     state = read_json(run_dir / "run.json")
     git = state.get("git") or {}
     style = (HERE / "report.css").read_text(encoding="utf-8") + HtmlFormatter(style="friendly").get_style_defs(".highlight")

@@ -16,6 +16,8 @@ nothing to do takes a fraction of a second.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import re
@@ -114,6 +116,8 @@ def execute(source: Path, executed: Path, parameters: dict) -> None:
         )
     except papermill.PapermillExecutionError as error:
         os.replace(running, failed)
+        if f"[Errno {errno.ENOSPC}]" in error.evalue:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(executed.parents[1])) from None
         cell = "\n".join(f"    {line}" for line in error.source.splitlines()[:20])
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip().splitlines()[-8:]
         raise StudyError(
@@ -201,12 +205,13 @@ def run(
     if jobs < 1:
         raise StudyError(f"--jobs {jobs}: at least 1")
     given_names(parameters or [])
-    from microrace.images import datasets
+    if dataset and not Path(dataset).is_file():  # what is no file may be the name of an archive; to tell takes a second
+        from microrace.images import datasets
 
-    try:
-        dataset, parameters = datasets.manifest_of(dataset, parameters or [])
-    except datasets.DatasetError as error:
-        raise StudyError(str(error)) from None
+        try:
+            dataset, parameters = datasets.manifest_of(dataset, parameters or [])
+        except datasets.DatasetError as error:
+            raise StudyError(str(error)) from None
     run_dir = Path(runs_dir or paths.RUNS).absolute() / study
     # "Again, with a panel" need not say the data once more.
     known = (read_json(run_dir / "run.json").get("data") or {}).get("manifest")
@@ -228,16 +233,21 @@ def run(
     }
     notebooks = {name: read_notebook(notebooks_dir / f"{name}.ipynb") for name in chain}
     declared = {name: default_parameters(notebook) for name, notebook in notebooks.items()}
-    resolved = resolve_parameters(declared, parameters, options, preferred)
+    resolved = resolve_parameters(declared, parameters or [], options, preferred)
 
     import filelock
 
+    for folder in (*reversed(run_dir.parents), run_dir, run_dir / "notebooks", run_dir / "figures", run_dir / "sweep"):
+        if folder.exists() and not folder.is_dir():
+            raise StudyError(f"{folder}: a file lies where a folder is needed; move it away or choose another --study")
     run_dir.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(run_dir / ".lock", timeout=0):
             _run_locked(run_dir, notebooks_dir, chain, notebooks, resolved, dataset, panel)
     except filelock.Timeout:
         raise StudyError(f"{run_dir}: another run is working there; wait for it or choose another --study") from None
+    except OSError as error:  # of a write to a file that was open the system does not say which
+        raise OSError(error.errno, error.strerror or str(error), error.filename or str(run_dir)) from None
     return run_dir
 
 
@@ -306,9 +316,10 @@ def _run_locked(run_dir, notebooks_dir, chain, notebooks, resolved, dataset, pan
         print(f"{label} ...", flush=True)
         try:
             execute(notebooks_dir / f"{name}.ipynb", executed, resolved[name])
-        except (StudyError, KeyboardInterrupt) as error:
+        except (StudyError, OSError, KeyboardInterrupt) as error:
             state["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{name} failed"
-            write_whole(run_dir / "run.json", json.dumps(state, indent=1))
+            with contextlib.suppress(OSError):  # on a full disk the record stays as it was; what stopped the run is told
+                write_whole(run_dir / "run.json", json.dumps(state, indent=1))
             raise
         after = outputs_below(run_dir)
         written = {
