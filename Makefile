@@ -41,7 +41,7 @@ PREFER ?=
 RUN = $(PY) -m microrace.study run --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) \
 	$(if $(PANEL),--panel $(call quote,$(PANEL))) $(PREFER) $(PARAMS) $(if $(filter file,$(origin SEED)),--prefer,-p) seed=$(SEED)
 
-.PHONY: all test lab quiz verify bench sweep figures env clean help
+.PHONY: all test lab quiz verify tolerance bench sweep figures env clean help
 
 all: env  ## run the study: both rendered quizzes, or DATASET= as STUDY=
 ifneq ($(strip $(DATASET)),)
@@ -81,11 +81,17 @@ endif
 	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY)) \
 	  $(if $(filter-out uhcsdb,$(DATASET)),--manifest $(call quote,$(DATASET)),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
 
-verify: env  ## run STUDY= (default quiz1) again elsewhere and compare every file
-	@$(PY) -m microrace.study verify --study $(or $(STUDY),quiz1)
+verify: env  ## run STUDY= (default quiz1) again: is each published number REPRODUCED? ARGS=--bytes compares files
+ifneq ($(filter quiz1 quiz2,$(or $(STUDY),quiz1)),)
+	@$(SETTINGS) $(PY) -m microrace.images.render --quiz $(patsubst quiz%,%,$(or $(STUDY),quiz1)) --out data/rendered/$(or $(STUDY),quiz1)
+endif
+	@$(PY) -m microrace.study verify --study $(or $(STUDY),quiz1) $(if $(DATASET),--dataset $(call quote,$(DATASET))) $(ARGS)
 
 bench: env  ## time the parts of the machine, each beside its peer
 	@$(SETTINGS) $(PY) -m microrace.machine.benchmark
+
+tolerance: env  ## run STUDY= (default quiz1) with three more seeds: how far numbers may be off when reproduced
+	@$(PY) -m microrace.study tolerance --study $(or $(STUDY),quiz1)
 
 figures: env  ## publish the figures and numbers of STUDY= (default quiz1) in figures/
 	@$(PY) -m microrace.study publish --study $(or $(STUDY),quiz1)
