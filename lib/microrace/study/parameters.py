@@ -93,6 +93,8 @@ def convert(name: str, text: str, default):
         if kind is bool:
             return {"true": True, "false": False}[text.strip().lower()]
         if kind is int:
+            if name == "seed" and int(text) < 0:
+                raise StudyError(f"parameter seed: {text} is below 0, where no generator of random numbers starts")
             return int(text)
         if kind is float:
             if not math.isfinite(float(text)):

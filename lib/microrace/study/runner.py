@@ -21,9 +21,11 @@ import errno
 import json
 import os
 import re
+import socket
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from microrace import paths
 from microrace.study import report
@@ -136,6 +138,31 @@ def execute(source: Path, executed: Path, parameters: dict) -> None:
     os.replace(running, executed)
 
 
+def check_scheduler(address: str) -> None:
+    """Stop where nobody listens at the address of a dask scheduler, rather than an hour later in notebook 04.
+
+    Raises
+    ------
+    StudyError
+        If it is no address, or no connection can be made.
+    """
+    if not address:
+        return
+    try:
+        place = urlsplit(address)
+        if place.scheme not in ("tcp", "tls") or not place.hostname or not place.port:
+            raise ValueError
+    except ValueError:  # of a port that is no number, too
+        raise StudyError(f"--scheduler {address}: write tcp://host:port, as `dask scheduler` prints it") from None
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=10).close()
+    except OSError as error:
+        raise StudyError(
+            f"--scheduler {address}: no answer ({error.strerror or error}); start one with `dask scheduler`, "
+            "or leave this out"
+        ) from None
+
+
 def check_inputs(dataset: Path, panel: Path | None) -> None:
     """Validate the manifest, then the answer sheets, and stop with all their faults before anything runs.
 
@@ -204,6 +231,7 @@ def run(
         raise StudyError(f"--study {study}: use letters, digits, '-', '_' and '.' only")
     if jobs < 1:
         raise StudyError(f"--jobs {jobs}: at least 1")
+    check_scheduler(scheduler)
     given_names(parameters or [])
     if dataset and not Path(dataset).is_file():  # what is no file may be the name of an archive; to tell takes a second
         from microrace.images import datasets

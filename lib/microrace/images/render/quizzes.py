@@ -176,6 +176,7 @@ def render_quiz(quiz: int, out, seed: int = 0, jobs: int = 2, limit_per_class: i
         raise FileExistsError(f"{out} holds something else than rendered micrographs; name another folder or empty it")
     # Drawn beside its place and moved there whole.
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed and had this one's number
     (unfinished / "images").mkdir(parents=True)
     try:
         rows = table.to_dict("records")
