@@ -20,7 +20,7 @@ SEED ?= 0
 CONDA_FITS := $(if $(CONDA_PREFIX),$(shell PYTHONPATH=lib "$(CONDA_PREFIX)/bin/python" -m microrace.study check-environment >/dev/null 2>&1 && echo yes))
 ifeq ($(CONDA_FITS),yes)
   PYTHON := $(CONDA_PREFIX)/bin/python
-  ENVIRONMENT :=
+  ENVIRONMENT := linked
 else
   PYTHON := .venv/bin/python
   ENVIRONMENT := .venv/made-from-lock
@@ -54,10 +54,14 @@ else
 	@$(RUN) --study $(STUDY)
 endif
 else
-	@$(MAKE) --no-print-directory all STUDY=quiz1
-# What matters is asked of quiz 1 alone.
-	@$(MAKE) --no-print-directory all STUDY=quiz2 PREFER="--prefer grid=none"
+# Side by side: much of a notebook's work keeps one core busy. Each line says whose it is.
+	@$(MAKE) --no-print-directory --jobs 2 both-quiz1 both-quiz2
 endif
+
+# What matters is asked of quiz 1 alone.
+both-quiz2: PREFER = --prefer grid=none
+both-%: env
+	@$(MAKE) --no-print-directory all STUDY=$* PREFER="$(PREFER)" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' $* "$$line"; done
 
 test: env  ## run the tests, the whole chain of notebooks with small parameters among them
 	@$(SETTINGS) $(PY) -m pytest $(ARGS)
@@ -96,15 +100,29 @@ tolerance: env  ## run STUDY= (default quiz1) with three more seeds: how far num
 figures: env  ## publish the figures and numbers of STUDY= (default quiz1) in figures/
 	@$(PY) -m microrace.study publish --study $(or $(STUDY),quiz1)
 
+# The lock names everything, each file by its sha256, so pip has nothing to resolve.
+INSTALL = .venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement
+# The package itself: found by this Python from anywhere, by command line, editor and notebook, and edited where it lies.
+LINK = echo "$(CURDIR)/lib" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/microrace.pth"
+
 env: $(ENVIRONMENT)  ## make .venv from the lock when it is missing or stale
 
-.venv/made-from-lock: requirements.txt
+.venv/made-from-lock: requirements.txt requirements-cuda.txt
 	@echo "setting up .venv from requirements.txt (a minute or two)"
 	python3 -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --no-compile --requirement requirements.txt
-# The package itself: found by this Python from anywhere, by command line, editor and notebook, and edited where it lies.
-	@echo "$(CURDIR)/lib" > "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/microrace.pth"
+# torch without CUDA, where pip has that build at hand (a wheel on disk, an index of one's own): a tenth of the size.
+	@grep -m1 -oE '^torch==[0-9.]+' requirements.txt | \
+	  sed "s/$$/+cpu --hash=sha256:$$(sed -n 's/^# torch+cpu: //p' requirements.txt)/" > .venv/torch-cpu.txt
+	@$(INSTALL) .venv/torch-cpu.txt 2>/dev/null || true
+	$(INSTALL) requirements.txt
+# PyPI's torch for Linux is the CUDA build, and needs these.
+	@.venv/bin/python -m pip check >/dev/null || $(INSTALL) requirements-cuda.txt
+	@$(LINK)
 	@touch $@
+
+.PHONY: linked
+linked:
+	@$(LINK)
 
 clean:  ## remove .venv, rendered micrographs, kept features and caches; runs/ stays
 	rm -rf .venv data/rendered .cache .pytest_cache .ruff_cache .hypothesis

@@ -1,11 +1,13 @@
 """The repository itself: one lock, clean notebooks, a help that lists every target, prose that names what exists."""
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 
 import pytest
 import yaml
@@ -15,26 +17,55 @@ from microrace import paths, study
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 
 
-def lock() -> dict:
-    lines = (paths.ROOT / "requirements.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+LOCKS = ("requirements.txt", "requirements-cuda.txt")
+
+
+def requirements(lock: str) -> dict[str, str]:
+    """Each requirement of a lock as a whole, with its marker and hashes, by name."""
+    found = re.findall(r"^\S.*(?:\n    .*)*", (paths.ROOT / lock).read_text(), re.M)
+    return {re.match(r"[\w.-]+", text).group(): text for text in found if not text.startswith("#")}
 
 
 def test_the_environment_reads_the_one_lock():
     environment = yaml.safe_load((paths.ROOT / "environment.yml").read_text())
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip == ["-r requirements.txt", "-e ."]
-    pins = [d for d in environment["dependencies"] if isinstance(d, str) and d.startswith(tuple(lock()))]
+    assert pip == [f"-r {lock}" for lock in LOCKS]
+    pins = [d for d in environment["dependencies"] if isinstance(d, str) and d.startswith(tuple(requirements(LOCKS[0])))]
     assert not [d for d in pins if "=" in d and not d.startswith(("python", "pip"))]
 
 
 def test_the_lock_is_exact_and_holds_every_dependency():
-    locked = {name.lower().replace("_", "-") for name in lock()}
+    names = {name.lower().replace("_", "-") for name in requirements(LOCKS[0])}
     project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
     wanted = {re.match(r"[\w-]+", d).group().lower().replace("_", "-") for d in project["dependencies"]}
-    assert wanted <= locked
-    assert {"pytest", "ruff", "hypothesis", "nbstripout"} <= locked
-    assert not any("+" in version for version in lock().values()), "a local build would not be found elsewhere"
+    assert wanted <= names
+    assert {"pytest", "ruff", "hypothesis", "nbstripout"} <= names
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_names_one_version_of_each_package_and_the_hash_of_every_file(lock):
+    for name, text in requirements(lock).items():
+        first, *hashes = text.replace(" \\\n", "\n").split("\n")
+        # A local build (+cpu) would not be found elsewhere.
+        assert re.fullmatch(rf"{re.escape(name)}==[\w.]+( ; .+)?", first), first
+        assert hashes and all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", line) for line in hashes), name
+
+
+def test_pip_refuses_a_file_of_other_bytes(tmp_path):
+    """What the hashes are for, tried on a package of no content."""
+    wheel = tmp_path / "harmless-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as made:
+        made.writestr("harmless-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: harmless\nVersion: 1.0\n")
+        made.writestr("harmless-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        made.writestr("harmless-1.0.dist-info/RECORD", "")
+    install = re.search(r"^INSTALL = \S+ (.*)$", (paths.ROOT / "Makefile").read_text(), re.M).group(1).split()
+    for digest, works in ((hashlib.sha256(wheel.read_bytes()).hexdigest(), True), ("0" * 64, False)):
+        lock = tmp_path / "lock.txt"
+        lock.write_text(f"harmless==1.0 --hash=sha256:{digest}\n")
+        options = [lock, "--no-index", "--find-links", tmp_path, "--target", tmp_path / digest]
+        said = subprocess.run([sys.executable, *install, *options], capture_output=True, text=True)
+        assert (said.returncode == 0) == works, said.stderr
+        assert works or "DO NOT MATCH THE HASHES" in said.stderr
 
 
 def test_this_environment_is_the_locks():

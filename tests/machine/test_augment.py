@@ -7,6 +7,7 @@ import pytest
 from gratings import grating, period_px
 from microrace.images.scale import field_of_view_um
 from microrace.machine import augment
+from microrace.machine.places import cut_places, evaluation_places, feasible_fields_of_view_um
 
 FIELDS = (5.0, 10.0, 20.0, 40.0, 80.0)
 
@@ -41,10 +42,10 @@ def test_physical_fields_of_view_are_kept_and_not_enlarged_too_much():
 
 
 def test_an_image_that_fits_no_field_gives_the_nearest_it_can():
-    assert augment.feasible_fields_of_view_um((300, 400), 0.1, FIELDS, 96, 1.5) == [pytest.approx(640.0)]
-    assert augment.feasible_fields_of_view_um((300, 400), 1000.0, FIELDS, 96, 1.5) == [pytest.approx(0.3)]
+    assert feasible_fields_of_view_um((300, 400), 0.1, FIELDS, 96, 1.5) == [pytest.approx(640.0)]
+    assert feasible_fields_of_view_um((300, 400), 1000.0, FIELDS, 96, 1.5) == [pytest.approx(0.3)]
     # Smaller than the crop: the whole of it is shown, however much that enlarges it.
-    assert augment.feasible_fields_of_view_um((64, 64), 1.0, (500.0,), 112, 1.5) == [pytest.approx(64.0)]
+    assert feasible_fields_of_view_um((64, 64), 1.0, (500.0,), 112, 1.5) == [pytest.approx(64.0)]
 
 
 def test_transforms_that_would_break_the_scale_are_refused():
@@ -110,14 +111,14 @@ def test_numeric_cores_by_hand():
 
 def test_evaluation_crops_are_fixed_inside_the_image_and_cover_the_fields():
     image = np.random.default_rng(0).random((300, 400), dtype=np.float32)
-    places = augment.evaluation_places(image.shape, 10.0, crop_px=96, fields_of_view_um=FIELDS, crops_per_field=4)
+    places = evaluation_places(image.shape, 10.0, crop_px=96, fields_of_view_um=FIELDS, crops_per_field=4)
     x, y, side = places.T
     assert (np.abs(x + 0.5 - 200) <= 200 - side / 2 + 1e-6).all() and (np.abs(y + 0.5 - 150) <= 150 - side / 2 + 1e-6).all()
-    crops, scales = augment.cut_places(image, 10.0, places, 96)
-    np.testing.assert_array_equal(crops, augment.cut_places(image, 10.0, places, 96)[0])
+    crops, scales = cut_places(image, 10.0, places, 96)
+    np.testing.assert_array_equal(crops, cut_places(image, 10.0, places, 96)[0])
     assert set(np.round(96 / scales, 6)) == {10.0, 20.0} and crops.shape == (len(places), 96, 96)
-    assert len(np.unique(augment.evaluation_places(image.shape, 10.0, crop_px=96)[:, 2])) == 3
-    largest = augment.evaluation_places(image.shape, 10.0, crop_px=96, fields_of_view_um=FIELDS, max_fields=1)
+    assert len(np.unique(evaluation_places(image.shape, 10.0, crop_px=96)[:, 2])) == 3
+    largest = evaluation_places(image.shape, 10.0, crop_px=96, fields_of_view_um=FIELDS, max_fields=1)
     assert set(largest[:, 2]) == {200.0}
 
 

@@ -9,8 +9,9 @@ import pytest
 from microrace.images import manifests
 from microrace.images.manifests import NONE_OF_THESE
 from microrace.images.reading import read_image
-from microrace.machine import augment, card, opinion
+from microrace.machine import card, opinion
 from microrace.machine.calibration import Calibration, calibrated
+from microrace.machine.places import cut_places
 from microrace.machine.settings import TrainingConfig
 from microrace.machine.training import train
 from microrace.study.__main__ import main
@@ -83,7 +84,7 @@ def test_the_map_is_a_mean_over_covering_crops():
 def test_a_crop_is_answered_as_an_image_of_one_crop(asked, quiz):
     row, px = quiz.iloc[0], SMALL.crop_px
     image = read_image(row["path"])
-    (crop,), (scale,) = augment.cut_places(image, row["pixels_per_um"], np.array([[60.0, 40.0, 48.0]]), px)
+    (crop,), (scale,) = cut_places(image, row["pixels_per_um"], np.array([[60.0, 40.0, 48.0]]), px)
     answer, probability = asked.of_crop(crop, scale)
     assert probability.sum() == pytest.approx(1) and answer in [*asked.machine.classes, NONE_OF_THESE]
     _, other = asked.of_crop(1 - crop[:, ::-1], scale / 8)

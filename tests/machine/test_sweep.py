@@ -8,6 +8,7 @@ import pytest
 
 from microrace.images import manifests, reading
 from microrace.machine import peers, sweep, training
+from microrace.machine.ablations import claim_sentences, quiz_table, summarise
 from microrace.machine.settings import TrainingConfig
 
 SMALL = TrainingConfig(
@@ -19,15 +20,14 @@ SMALL = TrainingConfig(
 def result(level, correct, seed=0):
     n = len(correct)
     held_out = [
-        {"file": str(i), "label": "ab"[i % 2], "split_group": str(i // 2), "correct": bool(c)}
-        for i, c in enumerate(correct)
+        {"file": str(i), "label": "ab"[i % 2], "split_group": str(i // 2), "correct": bool(c)} for i, c in enumerate(correct)
     ]
     assert len(held_out) == n
     return {"factor": "thing", "level": level, "seed": seed, "held_out": held_out}
 
 
 def test_paired_difference_by_hand():
-    runs, levels = sweep.summarise([result("with", [1, 1, 1, 1, 1, 0]), result("without", [1, 0, 1, 0, 1, 0])])
+    runs, levels = summarise([result("with", [1, 1, 1, 1, 1, 0]), result("without", [1, 0, 1, 0, 1, 0])])
     assert runs["accuracy"].tolist() == pytest.approx([5 / 6, 3 / 6])
     row = levels.set_index("level").loc["without"]
     assert row["reference"] == "with"
@@ -36,15 +36,15 @@ def test_paired_difference_by_hand():
 
 
 def test_a_constant_difference_has_an_interval_of_no_width():
-    _, levels = sweep.summarise([result("with", [1, 1] * 5), result("without", [1, 0] * 5)])
+    _, levels = summarise([result("with", [1, 1] * 5), result("without", [1, 0] * 5)])
     row = levels.set_index("level").loc["without"]
     assert row["difference_low"] == row["difference_high"] == pytest.approx(-0.5)
-    assert "is worse than with" in sweep.claim_sentences(levels)[0]
+    assert "is worse than with" in claim_sentences(levels)[0]
 
 
 def test_a_difference_that_averages_out_is_not_claimed():
-    _, levels = sweep.summarise([result("with", [1, 1, 0, 0] * 5), result("without", [0, 0, 1, 1] * 5)])
-    assert "cannot be told" in sweep.claim_sentences(levels)[0]
+    _, levels = summarise([result("with", [1, 1, 0, 0] * 5), result("without", [0, 0, 1, 1] * 5)])
+    assert "cannot be told" in claim_sentences(levels)[0]
 
 
 def test_grids_change_one_thing_and_start_each_factor_with_the_reference():
@@ -94,17 +94,17 @@ def test_the_quiz_opens_on_demand(tiny_manifest, tmp_path):
     settings = [s for s in sweep.grid("full", SMALL) if s.factor == "embedding dimensions"][:2]
     settings.append(sweep.Setting("method", "scale alone", method="scale alone"))
     results = sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path, open_quiz=True)
-    table = sweep.quiz_table(results)
+    table = quiz_table(results)
     manifest = manifests.read_manifest(tiny_manifest)
     assert (table["n_images"] == len(sweep.known_quiz(manifest))).all() and len(table) == 3
-    assert sweep.quiz_table([{"factor": "a", "level": "b", "quiz": None}]).empty
+    assert quiz_table([{"factor": "a", "level": "b", "quiz": None}]).empty
 
 
 def test_whole_networks_run_with_the_first_seed_alone_and_leave_no_checkpoint(tiny_manifest, tmp_path):
     settings = [sweep.Setting("start", "kept"), sweep.Setting("start", "trained", {"backbone_rate": 1.0})]
     results = sweep.run_sweep(tiny_manifest, settings, SMALL, [0, 1], tmp_path)
     assert [(r["level"], r["seed"]) for r in results] == [("kept", 0), ("kept", 1), ("trained", 0)]
-    runs, levels = sweep.summarise(results)
+    runs, levels = summarise(results)
     assert levels["n_seeds"].tolist() == [2, 1] and len(runs) == 3
     # It is compared with the reference of its own seed.
     kept, trained = (runs[(runs["level"] == x) & (runs["seed"] == 0)]["accuracy"].item() for x in ("kept", "trained"))
@@ -121,5 +121,5 @@ def test_wavelets_know_the_wavelength_and_not_the_direction():
 
 
 def test_no_runs_give_empty_tables():
-    runs, levels = sweep.summarise([])
+    runs, levels = summarise([])
     assert isinstance(runs, pd.DataFrame) and runs.empty and levels.empty

@@ -1,4 +1,4 @@
-"""The whole chain, notebook by notebook, with small parameters; and bad input, which stops it before training."""
+"""The whole chain, notebook by notebook, with small parameters: what it hands over, and what may be done with it."""
 
 import json
 import shutil
@@ -6,29 +6,10 @@ import shutil
 import pandas as pd
 import pytest
 
-from microrace import paths, study
+from microrace import study
 from microrace.images import manifests
 from microrace.people import panel, simulated
-from microrace.study.__main__ import main
-from tiny import make_tiny_manifest
-
-SMALL = [
-    *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "n_members=1", "crops_per_field=2"),
-    "augmented_crops=2",
-    *("grid=small", "n_power_quizzes=4", "n_coverage_panels=4", "n_bootstrap=100", "n_simulated_readers=4", "workers=0"),
-]
-
-
-def command(*arguments, runs_dir=None):
-    arguments = [str(a) for a in arguments]
-    return main([*arguments, *(["--runs-dir", str(runs_dir)] if runs_dir else [])])
-
-
-def run(runs_dir, name, manifest, *parameters, options=()):
-    asked = {p.partition("=")[0] for p in parameters}
-    given = [word for p in (*(s for s in SMALL if s.partition("=")[0] not in asked), *parameters) for word in ("-p", p)]
-    dataset = ("--dataset", manifest) if manifest else ()
-    return command("run", "--study", name, *dataset, *given, *options, runs_dir=runs_dir)
+from small import command, run
 
 
 @pytest.fixture(scope="module")
@@ -126,70 +107,3 @@ def test_publishing_leaves_real_micrographs_where_they_are(finished, tmp_path):
     assert {"what-matters", "confusion"} <= published and not published & set(study.SHOW_MICROGRAPHS)
     with pytest.raises(study.StudyError, match="run the study first"):
         study.publish("never", runs_dir=tmp_path, figures_dir=tmp_path)
-
-
-def test_a_study_that_never_ran_asks_for_its_data(tmp_path, capsys):
-    assert run(tmp_path, "unheard-of", None) == 2
-    assert "--dataset" in capsys.readouterr().err
-
-
-def test_manifests_without_split_and_without_quiz_run(tmp_path):
-    (tmp_path / "data").mkdir()
-    path = make_tiny_manifest(tmp_path / "data")
-    rows = pd.read_csv(path)
-    rows[rows["split"] == "train"].to_csv(tmp_path / "data" / "no-quiz.csv", index=False)
-    rows[rows["label"] != "odd"].drop(columns="split").to_csv(tmp_path / "data" / "no-split.csv", index=False)
-    assert run(tmp_path, "no-quiz", tmp_path / "data" / "no-quiz.csv", "grid=none") == 0
-    metrics = json.loads((tmp_path / "no-quiz" / "metrics.json").read_text())
-    assert metrics["accuracy"] is None and metrics["skipped"] and metrics["validation"]["accuracy"]["value"] >= 0
-    assert run(tmp_path, "no-split", tmp_path / "data" / "no-split.csv", "grid=none") == 0
-    assert json.loads((tmp_path / "no-split" / "metrics.json").read_text())["accuracy"] is not None
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda r, d: r.assign(file=r["file"].replace("dots00.png", "gone.png")), "gone.png"),
-        (lambda r, d: r.assign(pixels_per_um=""), "pixels_per_um"),
-        (lambda r, d: r.assign(pixels_per_um="-2"), "pixels_per_um"),
-        (lambda r, d: r.assign(pixels_per_um=str(72 / 25400)), "dpi"),
-        (lambda r, d: (d / "lines00.png").write_bytes((d / "lines00.png").read_bytes()[:200]) and r, "lines00.png"),
-        (lambda r, d: (d / "dots30.png").write_bytes((d / "dots00.png").read_bytes()) and r, "dots30.png"),
-        (lambda r, d: r.assign(split="quiz"), "train"),
-    ],
-)
-def test_bad_manifests_stop_before_training_with_a_message(tmp_path, capsys, spoil, says):
-    path = make_tiny_manifest(tmp_path)
-    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    spoil(rows, tmp_path).to_csv(path, index=False)
-    assert run(tmp_path / "runs", "bad", path) == 2
-    said = capsys.readouterr()
-    assert says in said.err and "Traceback" not in said.err
-    assert not (tmp_path / "runs" / "bad" / "weights.pt").exists()
-
-
-@pytest.mark.parametrize("parameter", ["epoch=3", "epochs=many", "loss=hinge"])
-def test_bad_parameters_stop_with_a_message(tiny_manifest, tmp_path, capsys, parameter):
-    assert run(tmp_path, "bad", tiny_manifest, parameter) != 0
-    assert parameter.split("=")[0] in capsys.readouterr().err
-    assert not (tmp_path / "bad" / "weights.pt").exists()
-
-
-def test_the_exploring_notebook_runs(tiny_manifest, tmp_path):
-    import papermill
-
-    papermill.execute_notebook(
-        str(paths.NOTEBOOKS / "explore-augmentations.ipynb"),
-        str(tmp_path / "explored.ipynb"),
-        {"run_dir": str(tmp_path), "dataset": str(tiny_manifest)},
-        progress_bar=False,
-    )
-    assert (tmp_path / "figures" / "explore.png").stat().st_size > 10_000
-
-
-def test_the_chain_runs_on_the_real_micrographs(shared_manifest, tmp_path):
-    assert run(tmp_path, "uhcs", shared_manifest, "epochs=1", "grid=none") == 0
-    metrics = json.loads((tmp_path / "uhcs" / "metrics.json").read_text())
-    assert metrics["n_train"] == 134 and metrics["n_quiz"] == 36
-    assert metrics["scale_alone"]["accuracy"]["value"] > metrics["scale_alone"]["accuracy"]["low"]
-    assert json.loads((tmp_path / "uhcs" / "dataset.json").read_text())["simulated"] is False

@@ -6,12 +6,12 @@ core, and how a sum is split among threads decides how it is rounded.
 
 import pandas as pd
 import pytest
-from test_chain import SMALL
 
 from microrace import paths, study
 from microrace.study import numbers
 from microrace.study.__main__ import main
 from microrace.study.parameters import default_parameters, read_notebook
+from small import SMALL
 
 CHAIN = {name: study.CHAIN[name] for name in ("01-micrographs", "02-train")}
 

@@ -7,11 +7,11 @@ import subprocess
 import pandas as pd
 import pytest
 from PIL import Image
-from test_chain import run
 
 import replica
 from microrace import paths
 from microrace.images import archives
+from small import run
 
 
 @pytest.fixture(scope="module")

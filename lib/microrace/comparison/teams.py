@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from microrace.comparison.inference import share_interval
 from microrace.images.manifests import NO_ANSWER
 
 MACHINE, READER, VOTE = "machine alone", "mean reader alone", "vote alone"
@@ -78,8 +79,9 @@ def teams_table(
     Returns
     -------
     DataFrame
-        who, n_images, n_asked (images that people look at), n_human_answers, accuracy, accuracy_low, accuracy_high (readers
-        and specimens drawn anew, the vote counted anew); for a team also against (the better of its parts alone),
+        who, n_images, n_asked (images that people look at), n_human_answers, accuracy, accuracy_low, accuracy_high (the
+        machine's as everywhere, by `inference.share_interval`; else readers and specimens drawn anew, the vote counted
+        anew); for a team also against (the better of its parts alone),
         difference, difference_low, difference_high. To the images of a difference's resamples two are added, one that only
         the team has right and one that only the other has: without them a team that never erred would seem to have no
         variance (Agresti and Caffo, 2000).
@@ -117,7 +119,8 @@ def teams_table(
         people = n_asked.get(who, n)
         each = people if who in (READER, ELSE_READER, MACHINE) else int(answers.seen[:, answers.asked | (people == n)].sum())
         row = {"who": who, "n_images": n, "n_asked": people, "n_human_answers": each, "accuracy": float(np.nanmean(right))}
-        row |= dict(zip(("accuracy_low", "accuracy_high"), _interval(draws[who]), strict=True))
+        interval = share_interval(right, specimen)[1:] if who == MACHINE else _interval(draws[who])
+        row |= dict(zip(("accuracy_low", "accuracy_high"), interval, strict=True))
         other = against.get(who)
         row["against"] = other or ""
         row["difference"] = float(np.nanmean(right - found[other])) if other else np.nan

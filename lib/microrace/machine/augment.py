@@ -20,6 +20,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from microrace.images.scale import warp_crop  # noqa: E402
+from microrace.machine.places import feasible_fields_of_view_um  # noqa: E402
 
 # Threads inside OpenCV only fight with the processes that make crops.
 cv2.setNumThreads(1)
@@ -27,37 +28,6 @@ cv2.setNumThreads(1)
 PIPELINES = ("none", "geometric", "photometric", "full")
 # Smallest share of an image's short side that a crop without scale handling shows.
 SMALLEST_SHARE = 0.45
-
-
-def feasible_fields_of_view_um(
-    shape, pixels_per_um: float, fields_of_view_um, crop_px: int, max_upsampling: float, max_fields: int = 0
-) -> list[float]:
-    """Fields of view that an image can supply: not larger than its short side, not enlarged too much.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width in pixels.
-    pixels_per_um : float
-    fields_of_view_um : sequence of float
-    crop_px : int
-    max_upsampling : float
-        A crop may have at most so many pixels for one of the image.
-    max_fields : int
-        Keep only so many of them, the largest; 0 keeps all.
-
-    Returns
-    -------
-    list of float
-        Never empty: where none fits, the feasible field nearest to one of those asked for.
-    """
-    largest = min(shape) / pixels_per_um
-    smallest = min(crop_px / max_upsampling / pixels_per_um, largest)
-    fits = [f for f in fields_of_view_um if smallest <= f <= largest]
-    if fits:
-        return sorted(fits)[-max_fields:]
-    nearest = min(fields_of_view_um, key=lambda f: min(abs(math.log(f / smallest)), abs(math.log(f / largest))))
-    return [min(max(nearest, smallest), largest)]
 
 
 class ScaleCrop(A.ImageOnlyTransform):
@@ -341,9 +311,7 @@ def build_pipeline(
         max_upsampling=max_upsampling,
         max_fields=max_fields,
     )
-    grey = (
-        [t() for t in GREY_TRANSFORMS if t.__name__.lower() not in without] if name in ("photometric", "full") else []
-    )
+    grey = [t() for t in GREY_TRANSFORMS if t.__name__.lower() not in without] if name in ("photometric", "full") else []
     return compose([crop, *grey], seed)
 
 
@@ -358,86 +326,6 @@ def seeded(pipeline: A.Compose, seed: int, epoch: int, index: int) -> A.Compose:
     for transform, child in zip(pipeline.transforms, children[1:], strict=True):
         transform.set_random_seed(int(child))
     return pipeline
-
-
-def evaluation_places(
-    shape,
-    pixels_per_um: float,
-    *,
-    crop_px: int,
-    fields_of_view_um=None,
-    crops_per_field: int = 4,
-    max_upsampling: float = 1.5,
-    max_fields: int = 0,
-) -> np.ndarray:
-    """Where the crops lie by which an image is judged: a fixed grid of places at each field of view it can supply.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of the image.
-    pixels_per_um : float
-    crop_px, fields_of_view_um, max_upsampling, max_fields
-        As in `ScaleCrop`; without physical fields, sides of 1, 0.7 and 0.5 of the image's short side.
-    crops_per_field : int
-        Places at each field of view; one at a field of view that spans nearly the whole image.
-
-    Returns
-    -------
-    array (n, 3)
-        Centre x, centre y and side of each crop, in pixels of the image.
-    """
-    height, width = shape
-    short = min(height, width)
-    if fields_of_view_um is None:
-        sides = [short, 0.7 * short, 0.5 * short]
-    else:
-        feasible = feasible_fields_of_view_um(
-            shape, pixels_per_um, fields_of_view_um, crop_px, max_upsampling, max_fields
-        )
-        sides = [f * pixels_per_um for f in feasible]
-    places = []
-    for side in sides:
-        # As many columns and rows as keep the places about equally far apart both ways.
-        free_x, free_y = width - side, height - side
-        columns = max(1, min(crops_per_field, round(math.sqrt(crops_per_field * (free_x + 1) / (free_y + 1)))))
-        rows = max(1, crops_per_field // columns)
-        for i in range(columns):
-            for j in range(rows):
-                x = side / 2 + free_x * (0.5 if columns == 1 else i / (columns - 1)) - 0.5
-                y = side / 2 + free_y * (0.5 if rows == 1 else j / (rows - 1)) - 0.5
-                places.append((x, y, side))
-    return np.array(places)
-
-
-def cut_places(image: np.ndarray, pixels_per_um: float, places, crop_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut crops at given places.
-
-    Parameters
-    ----------
-    image : array (H, W) of float32
-    pixels_per_um : float
-    places : array (n, 3)
-        As `evaluation_places` gives them.
-    crop_px : int
-
-    Returns
-    -------
-    crops : array (n, crop_px, crop_px) of float32
-    crop_pixels_per_um : array (n,)
-    """
-    scales = pixels_per_um * crop_px / places[:, 2]
-    crops = [
-        warp_crop(
-            image,
-            pixels_per_um=pixels_per_um,
-            target_pixels_per_um=scale,
-            centre_xy=(x, y),
-            size_px=crop_px,
-        )
-        for (x, y, _), scale in zip(places, scales, strict=True)
-    ]
-    return np.stack(crops), scales
 
 
 def explain(image: np.ndarray, pixels_per_um: float, fields_of_view_um, *, crop_px: int = 160, seed: int = 0):

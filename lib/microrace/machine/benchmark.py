@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from microrace.images.scale import warp_crop
-from microrace.machine import augment
 from microrace.machine.backbones import build_backbone
 from microrace.machine.embedding import fit_head
 from microrace.machine.features import CropFeatures, features_of
+from microrace.machine.places import cut_places
 from microrace.machine.settings import TrainingConfig
 
 REPEATS = 30
@@ -75,6 +75,7 @@ def crop_benchmark(image: np.ndarray, crop_px: int = 128, zoom: float = 0.4, rot
     angle = np.deg2rad(rotation_deg)
     grid = (np.arange(n) - (n - 1) / 2) / fine / zoom
     x, y = np.meshgrid(grid, grid)
+
     # The chain and the warp may turn in opposite senses; each is compared with the crop turned its own way.
     def exact(sign):
         """The crop, turned this or the other way."""
@@ -89,8 +90,11 @@ def crop_benchmark(image: np.ndarray, crop_px: int = 128, zoom: float = 0.4, rot
 
     rows = [
         ("a crop in one warp", milliseconds(ours), error(ours())),
-        ("RandomScale, Rotate, Flip, CenterCrop", milliseconds(lambda: chain(image=image)),
-         error(chain(image=image)["image"])),
+        (
+            "RandomScale, Rotate, Flip, CenterCrop",
+            milliseconds(lambda: chain(image=image)),
+            error(chain(image=image)["image"]),
+        ),
         ("RandomScale, Rotate, Flip, RandomCrop", milliseconds(lambda: random(image=image)), np.nan),
     ]
     return pd.DataFrame(rows, columns=["part", "milliseconds", "rms_error"])
@@ -108,10 +112,10 @@ def machine_benchmark(image: np.ndarray, pixels_per_um: float = 10.0) -> pd.Data
     backbone = build_backbone(config.backbone, config.weights).to(memory_format=torch.channels_last)
     pipeline = config.make_pipeline()
     places = config.places(image.shape, pixels_per_um)
-    crops, _ = augment.cut_places(image, pixels_per_um, places, config.crop_px)
+    crops, _ = cut_places(image, pixels_per_um, places, config.crop_px)
 
     def cut():
-        return augment.cut_places(image, pixels_per_um, places, config.crop_px)[0]
+        return cut_places(image, pixels_per_um, places, config.crop_px)[0]
 
     rng = np.random.default_rng(0)
     index = np.repeat(np.arange(100), 20)

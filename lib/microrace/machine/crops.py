@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from microrace.images.reading import read_image
 from microrace.machine import augment
+from microrace.machine.places import cut_places
 from microrace.machine.settings import TrainingConfig
 
 # Images that a process keeps decoded: enough for a study of the paper's size, and no more for one of 100,000.
@@ -77,9 +78,7 @@ class CropsOfImages(Dataset):
     def __getitem__(self, i):
         image, scale = read_image(self.paths[i]), self.pixels_per_um[i]
         if not self.augmented:
-            crops, scales = augment.cut_places(
-                image, scale, self.config.places(image.shape, scale), self.config.crop_px
-            )
+            crops, scales = cut_places(image, scale, self.config.places(image.shape, scale), self.config.crop_px)
         else:
             outs = [
                 augment.seeded(self.pipeline, 0, 0, k)(image=image, pixels_per_um=scale)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from microrace.images.reading import read_image
-from microrace.machine import augment
 from microrace.machine.features import CropFeatures, features_of
 from microrace.machine.machine import Machine
+from microrace.machine.places import cut_places
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Explainer:
         machine, config = self.machine, self.machine.config
         image, pixels_per_um = read_image(row["path"]), float(row["pixels_per_um"])
         places = _dense_places(image.shape, config.places(image.shape, pixels_per_um)[:, 2])
-        crops, scales = augment.cut_places(image, pixels_per_um, places, config.crop_px)
+        crops, scales = cut_places(image, pixels_per_um, places, config.crop_px)
         values = features_of(self.store.backbone, crops, self.store.device)
         features = CropFeatures(values, np.log2(scales).astype(np.float32), np.zeros(len(values), dtype=int), 1)
         probability = machine.judges.crop_probabilities(features)

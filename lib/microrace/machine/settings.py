@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from microrace.machine import augment
+from microrace.machine.places import evaluation_places
 
 # Physical fields of view that crops are drawn at, an octave apart. Every image supplies those that its size and
 # scale allow; from 1.1 to 212 pixels per um a micrograph of ordinary size reaches three or four of them.
@@ -143,8 +144,8 @@ class TrainingConfig:
         )
 
     def places(self, shape, pixels_per_um: float) -> np.ndarray:
-        """Where the crops lie by which an image of this shape and scale is judged; see `augment.evaluation_places`."""
-        return augment.evaluation_places(
+        """Where the crops lie by which an image of this shape and scale is judged; see `places.evaluation_places`."""
+        return evaluation_places(
             shape,
             pixels_per_um,
             crop_px=self.crop_px,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from microrace.figures.style import length_label, scale_bar_um
 from microrace.images import attribution
 from microrace.images.manifests import NONE_OF_THESE, SIMULATED
 from microrace.images.reading import read_image
+from microrace.pages import as_script, source_hash
 from microrace.progress import track
 
 HERE = Path(__file__).parent
@@ -78,7 +77,6 @@ def map_picture(image: np.ndarray, evidence: np.ndarray, longest_px: int = 240) 
     return np.round(ground * (1 - opacity) + colour * opacity).astype(np.uint8)
 
 
-
 def _entries(rows: pd.DataFrame, opinions: list, training: pd.DataFrame) -> Iterator[dict]:
     """What the page shows of each image, one picture in memory at a time."""
     progress = track(zip(rows.itertuples(), opinions, strict=True), total=len(rows), description="page", unit="image")
@@ -116,17 +114,6 @@ def _training_pictures(opinions: list, training: pd.DataFrame) -> dict[int, str]
         image = read_image(row["path"])
         pictures[position] = _webp(with_scale_bar(_reduced(image, TRAINING_PX), image.shape[1] / row["pixels_per_um"]))
     return pictures
-
-
-def _as_script(data) -> Markup:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _source_hash(text: str) -> str:
-    """How a Content-Security-Policy names an inline style or script that may be used."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def write(
@@ -178,12 +165,12 @@ def write(
         facts=facts,
         simulated=simulated,
         attribution=attribution.of(training),
-        training=_as_script(_training_pictures(opinions, training)),
+        training=as_script(_training_pictures(opinions, training)),
         # The page's policy lets only this very style and script in, and nothing reach the network.
         style=Markup(style),
-        style_hash=_source_hash(style),
+        style_hash=source_hash(style),
         script=Markup(script),
-        script_hash=_source_hash(script),
+        script_hash=source_hash(script),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")

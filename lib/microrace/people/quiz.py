@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from markupsafe import Markup
 
 from microrace.images import manifests, reading
 from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE, SIMULATED
+from microrace.pages import as_script, source_hash
 from microrace.people import panel
 
 LONGEST_SIDE_PX = 2048  # larger quiz images are reduced to this; the page says so beside them
@@ -147,17 +147,6 @@ def comparison_rows(run: Path, manifest: pd.DataFrame) -> list[dict]:
     return []
 
 
-def _as_script(data) -> Markup:
-    """JSON that cannot end the script element it stands in, whatever the labels are."""
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _source_hash(text: str) -> str:
-    """How a Content-Security-Policy names an inline style or script that may be used."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
 def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructure is it?",
           contact: str = "the person who gave you this page", n_references: int = 4) -> str:  # fmt: skip
     """The quiz page of a manifest.
@@ -230,12 +219,12 @@ def build(manifest: pd.DataFrame, run=None, *, title: str = "Which microstructur
         none_of_these=NONE_OF_THESE,
         simulated=("simulated micrographs" if all_simulated else "partly simulated") if n_simulated else "",
         all_simulated=all_simulated,
-        data=_as_script(data),
+        data=as_script(data),
         # The page's policy lets only this very style and script in, and nothing reach the network.
         style=Markup(style),
-        style_hash=_source_hash(style),
+        style_hash=source_hash(style),
         script=Markup(script),
-        script_hash=_source_hash(script),
+        script_hash=source_hash(script),
     )
 
 

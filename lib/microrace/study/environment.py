@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from microrace import paths
 
 # The libraries whose version can change a number or a figure.
@@ -59,13 +61,22 @@ def host() -> dict:
     }
 
 
+def locked(lock: Path) -> dict[str, str]:
+    """Return the versions that the lock has for this system and Python, by name; what others need is left out."""
+    versions = {}
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        text = line.partition("#")[0].rstrip("\\ ").strip()
+        if text and not text.startswith("--"):
+            wanted = Requirement(text)
+            if wanted.marker is None or wanted.marker.evaluate():
+                versions[wanted.name] = str(wanted.specifier).removeprefix("==")
+    return versions
+
+
 def lock_mismatches(lock: Path) -> list[str]:
     """Return the lines of the lock that this environment does not satisfy exactly; a local part (+cpu) is ignored."""
     wrong = []
-    for line in lock.read_text(encoding="utf-8").splitlines():
-        name, equals, wanted = line.partition("#")[0].strip().partition("==")
-        if not equals:
-            continue
+    for name, wanted in locked(lock).items():
         try:
             found = importlib.metadata.version(name).partition("+")[0]
         except importlib.metadata.PackageNotFoundError:

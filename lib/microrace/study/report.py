@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple
 
+from microrace.pages import source_hash
 from microrace.study.records import read_json
 
 HERE = Path(__file__).parent
@@ -170,7 +169,7 @@ def render_report(run_dir: Path, executed: list[Path]) -> str:
         skipped=skipped,
         parts=[_part(path, exporter, Markup) for path in executed],
         style=Markup(style),
-        style_hash=f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}",
+        style_hash=source_hash(style),
         data=(state.get("data") or {}).get("manifest", ""),
         started=state.get("started", ""),
         seed=state.get("seed"),
