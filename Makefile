@@ -64,7 +64,7 @@ both-%: env
 	@$(MAKE) --no-print-directory all STUDY=$* PREFER="$(PREFER)" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' $* "$$line"; done
 
 test: env  ## run the tests, the whole chain of notebooks with small parameters among them
-	@$(SETTINGS) $(PY) -m pytest $(ARGS)
+	@$(SETTINGS) $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: env  ## open the notebooks in JupyterLab
 	@$(SETTINGS) $(PY) -m microrace.images.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)

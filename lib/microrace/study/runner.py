@@ -94,6 +94,9 @@ def execute(source: Path, executed: Path, parameters: dict) -> None:
     StudyError
         If a cell raised or the kernel died: with the cell, the end of the traceback, and where to see all of it.
     """
+    # nbformat's checker would load a grammar of web addresses, for 2.5 s, and checks no address in a notebook.
+    sys.modules.setdefault("rfc3987_syntax", None)
+
     import papermill
     from nbclient.exceptions import DeadKernelError
 
