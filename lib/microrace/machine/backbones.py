@@ -50,6 +50,11 @@ def wheel_weights(name: str) -> Path:
     return Path(getattr(importlib.import_module(package), finder).get_model_file_path())
 
 
+def reason_of(error: Exception) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def load_state(path: str | Path) -> dict:
     """Read a state dict from a file, refusing anything but tensors and plain values.
 
@@ -68,8 +73,7 @@ def load_state(path: str | Path) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the file makes it
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: not a state dict of tensors ({reason})") from None
+        raise ValueError(f"{path}: not a state dict of tensors ({reason_of(error)})") from None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f"{path}: not a state dict of tensors; save the model's state_dict()")
     return state

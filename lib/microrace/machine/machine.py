@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from microrace.images.manifests import NONE_OF_THESE
-from microrace.machine.backbones import build_backbone
+from microrace.machine.backbones import build_backbone, reason_of
 from microrace.machine.classifiers import (
     Prototypes,
     Unlikeness,
@@ -193,8 +193,7 @@ class Machine:
                 backbone.load_state_dict(saved["backbone"])
             return cls(config, saved["classes"], judges, saved["threshold"], backbone)
         except Exception as error:  # torch raises whatever the file makes it
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{path}: not a machine of this version ({reason}); run the study again") from None
+            raise ValueError(f"{path}: not a machine of this version ({reason_of(error)}); run the study again") from None
 
 
 def answer_sheet(scores: pd.DataFrame, quiz_id: str) -> pd.DataFrame:

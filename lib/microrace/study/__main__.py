@@ -11,9 +11,10 @@ from microrace import paths
 from microrace.study import prediction
 from microrace.study.environment import lock_mismatches, process_settings
 from microrace.study.parameters import StudyError
-from microrace.study.published import publish, run_other_seeds, verify
+from microrace.study.published import publish
 from microrace.study.report import headline_lines
 from microrace.study.runner import run
+from microrace.study.verification import run_other_seeds, verify
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -119,7 +119,6 @@ def kernel_environment() -> None:
     os.environ.setdefault("PYTHONHASHSEED", "0")
     for name, value in process_settings().items():
         os.environ.setdefault(name, value)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("MICRORACE_PROGRESS", "lines")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # silences a debugger's remark at every start
-    os.environ.setdefault("MICRORACE_PROGRESS", "bar")  # a kernel would draw it in a notebook that nobody has open
+    # Left to itself, a kernel would draw a bar in a notebook that nobody has open.
+    os.environ.setdefault("MICRORACE_PROGRESS", "bar" if sys.stderr.isatty() else "lines")

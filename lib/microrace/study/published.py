@@ -11,9 +11,7 @@ from microrace import paths
 from microrace.study import numbers
 from microrace.study.parameters import StudyError
 from microrace.study.records import read_json, write_whole
-from microrace.study.verification import finished_state, given_parameters, other_seeds, run_other_seeds, verify
-
-__all__ = ["SHOW_MICROGRAPHS", "publish", "run_other_seeds", "verify"]
+from microrace.study.verification import finished_state, given_parameters, other_seeds
 
 # Figures that show micrographs, and what without a figure belongs to what is published.
 SHOW_MICROGRAPHS = ("examples", "augmentation", "explanations", "hardest", "explore")
