@@ -98,10 +98,13 @@ class TimmBackbone(nn.Module):
         self.net = timm.create_model(name, pretrained=weights == PUBLISHED, num_classes=0)
         self.maps = []
         for depth in depths:
-            self.net.get_submodule(depth).register_forward_hook(lambda module, inputs, output: self.maps.append(output))
+            self.net.get_submodule(depth).register_forward_hook(self._keep)
         self.n_features = 2 * self.net.num_features
         for depth in depths:
             self.n_features += 2 * self.net.get_submodule(depth)[-1].bn3.num_features
+
+    def _keep(self, _module, _inputs, maps):
+        self.maps.append(maps)
 
     def _as_channels_by_places(self, maps):
         if maps.ndim == 3:

@@ -21,6 +21,24 @@ from microrace.machine.settings import TrainingConfig
 from microrace.progress import track
 
 
+class HalfDropout(nn.Module):
+    """Dropout of one half of the values.
+
+    On the processor the mask is cut out of random bytes: torch draws a number for each value, which took a quarter of a
+    head's training.
+    """
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        if x.device.type != "cpu":
+            return nn.functional.dropout(x, 0.5)
+        # Torch's own generator stays the source, so that an epoch's seed decides here as everywhere.
+        rng = np.random.default_rng(int(torch.randint(2**62, ())))
+        kept = np.unpackbits(np.frombuffer(rng.bytes(-(-x.numel() // 8)), np.uint8), count=x.numel())
+        return 2 * x * torch.from_numpy(kept).view_as(x)
+
+
 class EmbeddingHead(nn.Module):
     """Features of crops and their scale to points on the unit sphere.
 
@@ -49,7 +67,7 @@ class EmbeddingHead(nn.Module):
             self.register_buffer(name, default(n_features) if value is None else torch.as_tensor(value).float())
         n_scale = 2 * len(self.SCALE_PERIODS) if told_scale else 0
         # Linear: a hidden layer learned rare classes by heart and told fewer of their unseen specimens.
-        self.layers = nn.Sequential(nn.Dropout(0.5), nn.Linear(n_features + n_scale, embedding_dim))
+        self.layers = nn.Sequential(HalfDropout(), nn.Linear(n_features + n_scale, embedding_dim))
 
     def forward(self, features, log2_pixels_per_um):
         """Embed features (n, n_features) of crops of log2 scale (n,): Tensor (n, embedding_dim), rows of length 1."""
@@ -79,38 +97,38 @@ class EmbeddingHead(nn.Module):
 class MetricLoss(nn.Module):
     """The loss by name, and the share of triplets that still teach something.
 
-    ``triplet`` is the paper's: triplets mined semi-hard (Schroff et al., 2015), margin 0.2 on the unit sphere.
-    The others are pytorch-metric-learning's, for comparison.
+    ``triplet`` is the paper's: triplets mined semi-hard (Schroff et al., 2015), margin 0.2 on the unit sphere; all
+    triplets of a batch are looked at anyway for the share, so it is computed here. The others are
+    pytorch-metric-learning's, for comparison.
     """
 
     def __init__(self, name: str, n_classes: int, embedding_dim: int, margin: float = 0.2):
         super().__init__()
-        self.name, self.margin, self.miner = name, margin, None
-        if name == "triplet":
-            self.loss = losses.TripletMarginLoss(margin=margin)
-            self.miner = miners.TripletMarginMiner(margin=margin, type_of_triplets="semihard")
-        elif name == "multi-similarity":
+        self.margin, self.loss, self.miner = margin, None, None
+        if name == "multi-similarity":
             self.loss = losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5)
             self.miner = miners.MultiSimilarityMiner()
         elif name == "supervised-contrastive":
             self.loss = losses.SupConLoss(temperature=0.1)
-        else:
+        elif name != "triplet":
             self.loss = losses.NormalizedSoftmaxLoss(n_classes, embedding_dim, temperature=0.1)
 
     def forward(self, embeddings, labels):
-        """Loss of a batch and its share of active triplets (those inside the margin)."""
-        mined = self.miner(embeddings, labels) if self.miner is not None else None
-        return self.loss(embeddings, labels, mined), self.active_share(embeddings.detach(), labels)
-
-    def active_share(self, embeddings, labels) -> float:
-        """Share of all triplets of the batch whose negative is not yet ``margin`` farther than the positive."""
-        distance = torch.cdist(embeddings, embeddings)
+        """Loss of a batch, and the share of all its triplets whose negative is not yet ``margin`` farther off."""
         same = labels[:, None] == labels[None, :]
-        positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-        gap = distance[:, None, :] - distance[:, :, None]
-        valid = positive[:, :, None] & ~same[:, None, :]
-        n = int(valid.sum())
-        return float(((gap < self.margin) & valid).sum()) / n if n else math.nan
+        anchor, positive = (same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)).nonzero(as_tuple=True)
+        distance = torch.cdist(embeddings, embeddings)
+        # How much farther than its positive each point is from a pair's anchor: (pairs, points).
+        gap = distance[anchor] - distance[anchor, positive][:, None]
+        negative = ~same[anchor]
+        active = negative & (gap < self.margin)
+        n = int(negative.sum())
+        share = int(active.sum()) / n if n else math.nan
+        if self.loss is not None:
+            return self.loss(embeddings, labels, self.miner and self.miner(embeddings, labels)), share
+        semi_hard = gap[active & (gap > 0)]
+        # A batch without one teaches nothing: a loss of 0 that still has a gradient.
+        return (self.margin - semi_hard).mean() if len(semi_hard) else 0 * embeddings.sum(), share
 
 
 def save_whole(obj, path: Path) -> None:
