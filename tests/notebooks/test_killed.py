@@ -18,11 +18,8 @@ from pathlib import Path
 import pytest
 
 from microrace import study
+from small import SMALL
 
-SMALL = (
-    "epochs=3 crops_per_epoch=32 batch_size=16 crop_px=32 n_folds=2 n_members=1 crops_per_field=1 augmented_crops=2 "
-    "n_bootstrap=50 n_power_quizzes=2 n_coverage_panels=2 n_simulated_readers=3 workers=0"
-).split()
 FIRST = ("01-micrographs", "02-train")
 # What `make` runs, as one process group: the renderer, unless there is a manifest, and then the runner.
 SCRIPT = """

@@ -66,6 +66,13 @@ def test_kernels_start_with_the_settings_for_memory_and_threads(toy_study):
     assert process_settings().items() <= names.items()
 
 
+def test_a_command_starts_anew_with_the_settings_that_it_lacks():
+    lacking = {k: v for k, v in os.environ.items() if k not in process_settings()}
+    code = "import os; from microrace.study import environment as e; e.restart_with_settings(); print('went on', os.environ)"
+    said = subprocess.run([sys.executable, "-c", code], env=lacking, capture_output=True, text=True, check=True).stdout
+    assert said.count("went on") == 1 and all(repr(name) in said for name in process_settings())
+
+
 class Stream:
     """A stream that is or is not a terminal, and keeps what it is given."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,6 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from microrace.whole import written_whole
 
 ONE_COLUMN_IN, TWO_COLUMNS_IN = 3.35, 6.9
 # Okabe and Ito's colours, told apart with every common colour vision; each kind has its own marker too.
@@ -91,20 +92,17 @@ def save(
         The same, so that a notebook shows it.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     credit = " ".join(_attribution_of_run(directory) if attribution is None else attribution) or None
     # Software and dates are left out: they would make two equal figures differ.
     for ending, metadata in (
         (".png", {"Software": None, "Copyright": credit}),
         (".pdf", {"CreationDate": None, "Producer": None, "Subject": credit}),
     ):
-        temporary = directory / f".{stem}.{os.getpid()}{ending}"
-        figure.savefig(temporary, metadata=metadata)
-        os.replace(temporary, directory / f"{stem}{ending}")
+        with written_whole(directory / f"{stem}{ending}") as file:
+            figure.savefig(file, metadata=metadata)
     if data is not None:
-        temporary = directory / f".{stem}.{os.getpid()}.csv"
-        data.to_csv(temporary, index=False)
-        os.replace(temporary, directory / f"{stem}.csv")
+        with written_whole(directory / f"{stem}.csv") as file:
+            data.to_csv(file, index=False)
     plt.close(figure)
     return figure
 

@@ -24,6 +24,7 @@ from microrace import paths
 from microrace.images.archives import TABLE, Dataset, DatasetError, known, named, read_rows, read_split, selections
 from microrace.images.downloads import DownloadError, fetch_files, is_whole
 from microrace.images.reading import read_image
+from microrace.whole import written_whole
 
 # --- the pictures ----------------------------------------------------------------------------------------------------
 
@@ -59,10 +60,8 @@ def _write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; one that holds the same bytes already keeps its date."""
     if path.is_file() and path.read_bytes() == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with written_whole(path) as file:
+        file.write_bytes(content)
 
 
 def _cropped(dataset: Dataset, rows: pd.DataFrame, folder: Path, promised: dict) -> pd.DataFrame:

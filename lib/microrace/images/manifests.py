@@ -18,6 +18,7 @@ from microrace.images.reading import read_image
 from microrace.images.rules import NO_ANSWER as NO_ANSWER
 from microrace.images.rules import NONE_OF_THESE as NONE_OF_THESE
 from microrace.images.splits import split_by_group
+from microrace.whole import written_whole
 
 SIMULATED = "simulated"  # how the `source` of a rendered micrograph begins
 SHORTEST_SIDE_PX = 64
@@ -269,10 +270,9 @@ def write_manifest(manifest: pd.DataFrame, path) -> None:
     path = Path(os.path.abspath(path))
     places = [Path(p) for p in manifest["path"]]
     below = [str(p.relative_to(path.parent) if p.is_relative_to(path.parent) else p) for p in places]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # With the line ends of RFC 4180, line breaks of either kind inside a cell are put in quotes.
-    manifest.assign(path=below, checked=_seal(manifest)).to_csv(temporary, index=False, lineterminator="\r\n")
-    os.replace(temporary, path)
+    with written_whole(path) as file:
+        # With the line ends of RFC 4180, line breaks of either kind inside a cell are put in quotes.
+        manifest.assign(path=below, checked=_seal(manifest)).to_csv(file, index=False, lineterminator="\r\n")
 
 
 def classes(manifest: pd.DataFrame) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from microrace.machine.crops import TrainingCrops, draw_images, loader
 from microrace.machine.features import CropFeatures
 from microrace.machine.settings import TrainingConfig
 from microrace.progress import track
+from microrace.whole import written_whole
 
 
 class HalfDropout(nn.Module):
@@ -133,9 +133,8 @@ class MetricLoss(nn.Module):
 
 def save_whole(obj, path: Path) -> None:
     """`torch.save`, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(obj, temporary)
-    os.replace(temporary, path)
+    with written_whole(path) as file:
+        torch.save(obj, file)
 
 
 def _fit(batches, embed, criterion, parameters, config: TrainingConfig, modules: dict, checkpoint, identity, description):

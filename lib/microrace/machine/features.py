@@ -7,10 +7,8 @@ that several processes may fill one folder. Images are streamed: memory does not
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ from microrace.machine.backbones import autocast, build_backbone, one_thread, re
 from microrace.machine.crops import CropsOfImages, loader
 from microrace.machine.settings import FIELDS_OF_VIEW_UM, TrainingConfig
 from microrace.progress import track
+from microrace.whole import written_whole
 
 # Crops that a backbone sees at once.
 BATCH = 64
@@ -148,18 +147,13 @@ class FeatureStore:
         return self.folder / key[:2] / f"{key[2:34]}.npz"
 
     def _write(self, path: Path, values, log2_scales) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
+            with written_whole(path) as file:
                 np.savez(file, values=values, log2_pixels_per_um=log2_scales)
-            os.replace(temporary, path)
         except OSError as error:
             # Without a place to keep them features are computed again, which costs time and nothing else.
             warnings.warn(f"features cannot be kept in {self.folder} ({error.strerror})", stacklevel=2)
             self.kept = False
-            with contextlib.suppress(OSError):
-                temporary.unlink()
 
     def _computed(self, rows: pd.DataFrame, augmented: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Features of these images, one after the other.

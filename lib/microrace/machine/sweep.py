@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from microrace.machine.ablations import claim_sentences, quiz_table, summarise
 from microrace.machine.peers import GENERIC_METHODS, generic_features, generic_model
 from microrace.machine.settings import TrainingConfig
 from microrace.progress import track
+from microrace.whole import written_whole
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,8 @@ def run_one(
             else json.loads(table.assign(correct=table["answer"] == table["label"]).to_json(orient="records"))
             for name, table in zip(("held_out", "quiz"), found, strict=True)
         }
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(records))
-        os.replace(temporary, path)
+        with written_whole(path) as file:
+            file.write_text(json.dumps(records))
     return {"factor": setting.factor, "level": setting.level, "seed": seed, **records}
 
 

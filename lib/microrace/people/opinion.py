@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from microrace.images.manifests import NONE_OF_THESE, SIMULATED
 from microrace.images.reading import read_image
 from microrace.pages import as_script, source_hash
 from microrace.progress import track
+from microrace.whole import written_whole
 
 HERE = Path(__file__).parent
 PICTURE_PX, TRAINING_PX = 360, 200  # longest sides on the page
@@ -172,12 +172,6 @@ def write(
         script=Markup(script),
         script_hash=source_hash(script),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(pieces)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(out) as path, open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(pieces)
     return out

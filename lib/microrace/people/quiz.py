@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import os
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from microrace.images import manifests, reading
 from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE, SIMULATED
 from microrace.pages import as_script, source_hash
 from microrace.people import panel
+from microrace.whole import written_whole
 
 LONGEST_SIDE_PX = 2048  # larger quiz images are reduced to this; the page says so beside them
 REFERENCE_SIDE_PX = 480
@@ -232,10 +232,8 @@ def write(out, manifest: pd.DataFrame, run=None, **options) -> Path:
     """Write the page of `build` to ``out``, whole or not at all."""
     out = Path(out)
     page = build(manifest, run, **options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8", newline="\n")
-    os.replace(temporary, out)
+    with written_whole(out) as file:
+        file.write_text(page, encoding="utf-8", newline="\n")
     return out
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from microrace import paths
 from microrace.study import prediction
-from microrace.study.environment import lock_mismatches, process_settings
+from microrace.study.environment import lock_mismatches, process_settings, restart_with_settings
 from microrace.study.parameters import StudyError
 from microrace.study.published import publish
 from microrace.study.report import headline_lines
@@ -114,4 +114,6 @@ def main(argv: list[str] | None = None, **places) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["predict"]:
+        restart_with_settings()
     sys.exit(main())

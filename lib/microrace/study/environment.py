@@ -106,6 +106,14 @@ def process_settings() -> dict[str, str]:
     }
 
 
+def restart_with_settings() -> None:
+    """Start this very command anew where it lacks `process_settings`, which are read when a process starts."""
+    missing = {name: value for name, value in process_settings().items() if name not in os.environ}
+    if missing and os.name == "posix":
+        os.environ.update(missing)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def kernel_environment() -> None:
     """Set what notebooks' kernels inherit: this very package, a quiet network, memory and threads, and progress as lines.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
+
+from microrace.whole import written_whole
 
 # Some files could not be read; all others are answered.
 SOME_SKIPPED = 3
@@ -77,7 +78,8 @@ def predict(arguments: argparse.Namespace) -> int:
         print(f"skipped {name}: {reason}", file=sys.stderr)
     opinions = asked.of(rows) if asked else None
     if arguments.out:
-        _write_table(machine.scores(rows).drop(columns="distance"), arguments.out)
+        with written_whole(arguments.out) as file:
+            machine.scores(rows).drop(columns="distance").to_csv(file, index=False)
         print(f"answers in {arguments.out}")
     if asked:
         page.write(
@@ -89,10 +91,3 @@ def predict(arguments: argparse.Namespace) -> int:
     if skipped:
         print(f"{len(rows)} images answered, {len(skipped)} skipped", file=sys.stderr)
     return SOME_SKIPPED if skipped else 0
-
-
-def _write_table(table, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    table.to_csv(temporary, index=False)
-    os.replace(temporary, out)

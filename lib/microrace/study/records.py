@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
 from pathlib import Path
+
+from microrace.whole import written_whole
 
 # In a run's folder but not what a notebook hands over; checkpoints may be deleted at any time. A sweep's finished runs
 # know by themselves what they are of: a larger grid, another seed or an interrupted sweep goes on from them.
@@ -32,14 +33,9 @@ def read_json(path: Path) -> dict:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file under another name first, so that it is never seen half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a text, whole or not at all."""
+    with written_whole(path) as file:
+        file.write_text(text, encoding="utf-8")
 
 
 def now() -> str:
