@@ -68,6 +68,21 @@ def test_tolerances_come_from_other_seeds_where_they_have_run(finished_toy):
     assert again == found
 
 
+def test_without_its_sweep_a_study_runs_the_same_otherwise():
+    assert verification.without_sweep({"grid": "full", "n_seeds": "3", "epochs": "4"}) == {"grid": "none", "epochs": "4"}
+    assert verification.without_sweep({"epochs": "4"}) == {"epochs": "4"}
+
+
+def test_a_skipped_sweep_leaves_out_its_numbers_and_no_others(finished_toy):
+    folder = published(finished_toy)
+    known = numbers.read_numbers(folder / "numbers.csv")
+    swept = Number("augmentation, none: accuracy", 0.9, 0.1, "", "levels.csv")
+    numbers.write_numbers([*known, swept], folder / "numbers.csv")
+    with pytest.raises(study.StudyError, match="DIFFERS: levels.csv augmentation, none: accuracy$"):
+        verify(finished_toy, dataset=finished_toy.manifest)
+    assert len(verify(finished_toy, dataset=finished_toy.manifest, skip_sweep=True)) == len(known)
+
+
 def test_the_published_parameters_are_run_again_and_not_those_of_a_later_run(finished_toy):
     published(finished_toy)
     assert finished_toy("seed=5") == 0  # now runs/toy holds another study

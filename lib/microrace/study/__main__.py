@@ -40,6 +40,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--study", required=True)
     command.add_argument("--dataset", default="", help="manifest, where the data are not where they were")
     command.add_argument("--bytes", action="store_true", help="compare every file of the study in runs/, too")
+    command.add_argument("--skip-sweep", action="store_true", help="leave out notebook 04's full grid, which takes longest")
     command = commands.add_parser("tolerance", help="run a finished study with other seeds, for the tolerances")
     command.add_argument("--study", required=True)
     command.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
@@ -81,7 +82,10 @@ def main(argv: list[str] | None = None, **places) -> int:
             except (ValueError, FileNotFoundError) as error:
                 raise StudyError(str(error)) from None
         elif arguments.command == "verify":
-            verify(arguments.study, every_byte=arguments.bytes, dataset=arguments.dataset, **places)
+            verify(
+                arguments.study, every_byte=arguments.bytes, skip_sweep=arguments.skip_sweep, dataset=arguments.dataset,
+                **places,
+            )  # fmt: skip
         elif arguments.command == "tolerance":
             run_other_seeds(arguments.study, arguments.seeds, **places)
         elif arguments.command == "publish":

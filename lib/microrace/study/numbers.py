@@ -24,9 +24,10 @@ from microrace.study.records import read_json, write_whole
 FILE = "numbers.csv"
 # JSON files whose every number counts, and tables with the columns that name a row and those that hold numbers.
 JSON_FILES = ("metrics.json", "comparison.json", "second-opinion.json")
+OF_SWEEP = "levels.csv"
 TABLES = {
     "readers.csv": (("decision_maker",), ("accuracy", "balanced_accuracy")),
-    "levels.csv": (("factor", "level"), ("accuracy", "balanced_accuracy", "difference")),
+    OF_SWEEP: (("factor", "level"), ("accuracy", "balanced_accuracy", "difference")),
     "teams.csv": (("who",), ("accuracy",)),
 }
 COUNT = re.compile(r"(^|[. ])n(_\w+)?$")

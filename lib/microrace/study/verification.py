@@ -65,10 +65,17 @@ def given_parameters(state: dict, notebooks_dir: Path) -> dict[str, str]:
     return given
 
 
+def without_sweep(parameters: dict[str, str]) -> dict[str, str]:
+    """The same parameters, but no sweep where notebook 04 was given a grid: a full one takes longer than all else."""
+    kept = {name: value for name, value in parameters.items() if name not in ("grid", "n_seeds")}
+    return kept | ({"grid": "none"} if "grid" in parameters else {})
+
+
 def verify(
     study: str,
     *,
     every_byte: bool = False,
+    skip_sweep: bool = False,
     dataset: str = "",
     runs_dir: Path | None = None,
     figures_dir: Path | None = None,
@@ -86,6 +93,8 @@ def verify(
     study : str
     every_byte : bool
         Compare every file of ``runs/<study>`` as well, times aside: on one machine they are the same.
+    skip_sweep : bool
+        Leave out what notebook 04 found with another grid than the default, and its numbers.
     dataset : path or str
         Where the data are, if not where they were.
     runs_dir, figures_dir, notebooks_dir, chain
@@ -117,6 +126,9 @@ def verify(
             raise StudyError(str(error)) from None
         told["panel"] = told["panel"] and str(paths.ROOT / told["panel"])
         told["data"]["manifest"] = told["data"]["manifest"] and str(paths.ROOT / told["data"]["manifest"])
+    if skip_sweep:
+        told["parameters"] = without_sweep(told["parameters"])
+        wanted = [number for number in wanted if number.source != numbers.OF_SWEEP]
     manifest = dataset or told["data"]["manifest"]
     if not manifest:
         raise StudyError(f"{study}: its data are not part of this repository; say where they are with --dataset")
@@ -163,7 +175,8 @@ def other_seeds(run_dir: Path, notebooks_dir: Path | None = None) -> list[Path]:
         state = read_json(folder / "run.json")
         if state.get("status") != "finished":
             return None
-        given = {k: v for k, v in given_parameters(state, Path(notebooks_dir or paths.NOTEBOOKS)).items() if k != "seed"}
+        given = without_sweep(given_parameters(state, Path(notebooks_dir or paths.NOTEBOOKS)))
+        given.pop("seed", None)
         return [given, state["data"]["sha256"], (state.get("panel") or {}).get("sha256"), sorted(state["notebooks"])]
 
     ours = told(run_dir)
@@ -174,6 +187,8 @@ def run_other_seeds(
     study: str, n_seeds: int, *, runs_dir: Path | None = None, notebooks_dir: Path | None = None, chain: dict | None = None
 ) -> None:
     """Run a finished study with other seeds, as ``runs/<study>-seed<N>``; publishing then takes tolerances from them.
+
+    Without the sweep, which has several seeds of its own.
 
     Raises
     ------
@@ -191,7 +206,7 @@ def run_other_seeds(
             f"{study}-seed{seed}",
             state["data"]["manifest"],
             panel=(state.get("panel") or {}).get("folder", ""),
-            parameters=[f"{name}={value}" for name, value in (given | {"seed": seed}).items()],
+            parameters=[f"{name}={value}" for name, value in (without_sweep(given) | {"seed": seed}).items()],
             runs_dir=runs_dir,
             notebooks_dir=notebooks_dir,
             chain=chain,
