@@ -85,7 +85,7 @@ endif
 	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY)) \
 	  $(if $(filter-out uhcsdb,$(DATASET)),--manifest $(call quote,$(DATASET)),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
 
-verify: env  ## run STUDY= (default quiz1) again: is each published number REPRODUCED? ARGS=--bytes compares files
+verify: env  ## run STUDY= (default quiz1) again: is each published number REPRODUCED? ARGS=--bytes compares files, --skip-sweep is quick
 ifneq ($(filter quiz1 quiz2,$(or $(STUDY),quiz1)),)
 	@$(SETTINGS) $(PY) -m microrace.images.render --quiz $(patsubst quiz%,%,$(or $(STUDY),quiz1)) --out data/rendered/$(or $(STUDY),quiz1)
 endif
