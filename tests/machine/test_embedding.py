@@ -144,3 +144,10 @@ def test_an_interrupted_fine_tuning_resumes_to_the_same_network(rows, tmp_path, 
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     pd.testing.assert_frame_equal(resumed_history.drop(columns="seconds"), history.drop(columns="seconds"))
+
+
+def test_what_is_saved_does_not_tell_by_which_process(tmp_path, monkeypatch):
+    embedding.save_whole({"a": torch.arange(3)}, tmp_path / "one.pt")
+    monkeypatch.setattr("microrace.whole.os.getpid", lambda: 12345)
+    embedding.save_whole({"a": torch.arange(3)}, tmp_path / "other.pt")
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()

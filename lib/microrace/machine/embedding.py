@@ -133,7 +133,8 @@ class MetricLoss(nn.Module):
 
 def save_whole(obj, path: Path) -> None:
     """`torch.save`, whole or not at all."""
-    with written_whole(path) as file:
+    # Given a name, torch would keep it in the file, which would then differ from process to process.
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
         torch.save(obj, file)
 
 
