@@ -40,6 +40,7 @@ def human_versus_machine(readers: pd.DataFrame, *, simulated: bool) -> Figure:
             color=colour,
             markersize=4.5,
             markerfacecolor="white" if hollow else colour,
+            clip_on=False,  # a share of 1 lies on the frame
         )
     ax.axhline(len(people) - 0.5, color="#BBBBBB", linewidth=0.6)
     ax.set_yticks(range(len(rows)), [wrapped(name, 18) for name in rows["decision_maker"]])

@@ -151,7 +151,7 @@ def ablations(levels: pd.DataFrame, *, simulated: bool) -> Figure:
             is_reference = row.level == row.reference
             colour = COLOURS["machine"] if is_reference else "#444444"
             ax.plot([row.accuracy_low, row.accuracy_high], [y, y], color=colour, linewidth=1.0)
-            ax.plot(row.accuracy, y, "D" if is_reference else "o", color=colour, markersize=3.8)
+            ax.plot(row.accuracy, y, "D" if is_reference else "o", color=colour, markersize=3.8, clip_on=False)
             ticks.append(y)
             names.append(row.level)
             y += 1
