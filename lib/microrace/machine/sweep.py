@@ -178,12 +178,11 @@ def run_one(
     if path.is_file():
         records = json.loads(path.read_text())
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if setting.method == "machine":
             # Checkpoints of fine-tuned networks, in a folder of this run's own.
             checkpoints = path.with_suffix("")
             if config.fine_tuned:
-                checkpoints.mkdir(exist_ok=True)
+                checkpoints.mkdir(parents=True, exist_ok=True)
             found = _machine(manifest, config, open_quiz, checkpoints)
             for checkpoint in checkpoints.glob("*") if config.fine_tuned else ():
                 checkpoint.unlink()

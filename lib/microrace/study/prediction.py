@@ -78,8 +78,9 @@ def predict(arguments: argparse.Namespace) -> int:
         print(f"skipped {name}: {reason}", file=sys.stderr)
     opinions = asked.of(rows) if asked else None
     if arguments.out:
+        answers = machine.scores(rows).drop(columns="distance")
         with written_whole(arguments.out) as file:
-            machine.scores(rows).drop(columns="distance").to_csv(file, index=False)
+            answers.to_csv(file, index=False)
         print(f"answers in {arguments.out}")
     if asked:
         page.write(

@@ -169,7 +169,7 @@ def verify(
 
 
 def other_seeds(run_dir: Path, notebooks_dir: Path | None = None) -> list[Path]:
-    """Return the finished runs beside a study that differ from it in nothing but the seed."""
+    """Return the finished runs beside a study that differ from it in nothing but the seed and the sweep."""
 
     def told(folder):
         state = read_json(folder / "run.json")
