@@ -48,7 +48,7 @@ ifneq ($(strip $(DATASET)),)
 	@$(RUN) --study $(STUDY) --dataset $(call quote,$(DATASET))
 else ifneq ($(strip $(STUDY)),)
 ifneq ($(filter quiz1 quiz2,$(STUDY)),)
-	@$(SETTINGS) $(PY) -m microrace.images.render --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
+	@$(SETTINGS) $(PY) -m steelrender --quiz $(patsubst quiz%,%,$(STUDY)) --out data/rendered/$(STUDY) --seed $(SEED)
 	@$(RUN) --study $(STUDY) --dataset data/rendered/$(STUDY)/manifest.csv
 else
 	@$(RUN) --study $(STUDY)
@@ -67,7 +67,7 @@ test: env  ## run the tests, the whole chain of notebooks with small parameters 
 	@$(SETTINGS) $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: env  ## open the notebooks in JupyterLab
-	@$(SETTINGS) $(PY) -m microrace.images.render --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
+	@$(SETTINGS) $(PY) -m steelrender --quiz 1 --out data/rendered/quiz1 --seed $(SEED)
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
 sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), on JOBS= cores or SCHEDULER=
@@ -79,20 +79,20 @@ QUIZ_STUDY = $(or $(STUDY),quiz$(QUIZ))
 quiz: env  ## write the quiz page of QUIZ=1 or 2, of STUDY=, or of DATASET=
 	@mkdir -p runs/$(QUIZ_STUDY)
 ifeq ($(strip $(DATASET)),)
-	@$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),$(PY) -m microrace.images.render --quiz $(patsubst quiz%,%,$(QUIZ_STUDY)) --out data/rendered/$(QUIZ_STUDY) --seed $(SEED),:)
+	@$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),$(PY) -m steelrender --quiz $(patsubst quiz%,%,$(QUIZ_STUDY)) --out data/rendered/$(QUIZ_STUDY) --seed $(SEED),:)
 endif
-	@$(PY) -m microrace.people.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
+	@$(PY) -m readerstudy.quiz --out runs/$(QUIZ_STUDY)/quiz.html \
 	  $(if $(wildcard runs/$(QUIZ_STUDY)/manifest.csv),--run runs/$(QUIZ_STUDY)) \
 	  $(if $(filter-out uhcsdb,$(DATASET)),--manifest $(call quote,$(DATASET)),$(if $(filter quiz1 quiz2,$(QUIZ_STUDY)),--manifest data/rendered/$(QUIZ_STUDY)/manifest.csv))
 
 verify: env  ## run STUDY= (default quiz1) again: is each published number REPRODUCED? ARGS=--bytes compares files, --skip-sweep is quick
 ifneq ($(filter quiz1 quiz2,$(or $(STUDY),quiz1)),)
-	@$(SETTINGS) $(PY) -m microrace.images.render --quiz $(patsubst quiz%,%,$(or $(STUDY),quiz1)) --out data/rendered/$(or $(STUDY),quiz1)
+	@$(SETTINGS) $(PY) -m steelrender --quiz $(patsubst quiz%,%,$(or $(STUDY),quiz1)) --out data/rendered/$(or $(STUDY),quiz1)
 endif
 	@$(PY) -m microrace.study verify --study $(or $(STUDY),quiz1) $(if $(DATASET),--dataset $(call quote,$(DATASET))) $(ARGS)
 
 bench: env  ## time the parts of the machine, each beside its peer
-	@$(SETTINGS) $(PY) -m microrace.machine.benchmark
+	@$(SETTINGS) $(PY) -m microrace.benchmark
 
 tolerance: env  ## run STUDY= (default quiz1) with three more seeds: how far numbers may be off when reproduced
 	@$(PY) -m microrace.study tolerance --study $(or $(STUDY),quiz1)

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from micrographs import manifest as manifests
 from microrace import figures
-from microrace.images import manifests
 
 READERS = pd.DataFrame(
     {

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import microrace
+from micrographs import archives
 from microrace import paths
-from microrace.images import archives
 
 CARD = (paths.DATA / "README.md").read_text(encoding="utf-8")
 

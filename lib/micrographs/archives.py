@@ -15,10 +15,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from micrographs.manifest import NONE_OF_THESE
+from micrographs.scale import check_plausible
+from micrographs.splits import split_by_group
 from microrace import paths
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.images.scale import check_plausible
-from microrace.images.splits import split_by_group
 
 TABLE = paths.DATA / "datasets.toml"
 UM_PER_UNIT = {"nm": 1e-3, "um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "mm": 1e3}  # in which a micron bar may be given
@@ -271,6 +271,6 @@ def read_split(dataset: Dataset, selection: str, rows: pd.DataFrame, published: 
         return selections(dataset, rows)[selection]
     written = pd.read_csv(dataset.selections_file, keep_default_na=False, dtype=str).set_index("original")
     if set(written.index) != set(rows["original"]) or selection not in written:
-        command = f"python -m microrace.images.datasets {dataset.name} --write-selections"
+        command = f"python -m micrographs.uhcsdb {dataset.name} --write-selections"
         raise DatasetError(f"{dataset.selections_file}: is not of this archive; write it anew: {command}")
     return written.loc[rows["original"], selection].set_axis(rows.index)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from microrace import tables
-from microrace.images.manifests import ManifestError, read_manifest
+from micrographs.manifest import ManifestError, read_manifest
+from spreadsheets import tables
 
 ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from microrace import tables
+from spreadsheets import tables
 
 ALLOW_OUTSIDE = "MICRORACE_ALLOW_OUTSIDE"  # set to 1, images may lie anywhere
 

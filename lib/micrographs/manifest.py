@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from microrace import tables
-from microrace.images import copies, files, rules
-from microrace.images.reading import read_image
-from microrace.images.rules import NO_ANSWER as NO_ANSWER
-from microrace.images.rules import NONE_OF_THESE as NONE_OF_THESE
-from microrace.images.splits import split_by_group
+from micrographs import copies, files, rules
+from micrographs.reading import read_image
+from micrographs.rules import NO_ANSWER as NO_ANSWER
+from micrographs.rules import NONE_OF_THESE as NONE_OF_THESE
+from micrographs.splits import split_by_group
 from microrace.whole import written_whole
+from spreadsheets import tables
 
 SIMULATED = "simulated"  # how the `source` of a rendered micrograph begins
 SHORTEST_SIDE_PX = 64

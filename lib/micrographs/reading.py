@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from microrace.tables import LFS_POINTER, shortened
+from spreadsheets.tables import LFS_POINTER, shortened
 
 # What is larger is refused before it is decoded: a file of a few kB can claim any size.
 LARGEST_MEGAPIXELS = 100

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from microrace.images.scale import PRINT_DPI, ScaleError, check_plausible, read_scale
-from microrace.tables import column_name, plain
+from micrographs.scale import PRINT_DPI, ScaleError, check_plausible, read_scale
+from spreadsheets.tables import column_name, plain
 
 NONE_OF_THESE = "none of these"
 NO_ANSWER = "no answer"

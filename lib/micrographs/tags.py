@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from microrace import tables
-from microrace.images import files
+from micrographs import files
+from spreadsheets import tables
 
 REMEDY = "give pixels_per_um in the manifest (length of the micron bar in pixels / its length in um)"
 UM_PER_INCH = 25_400.0

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from micrographs.archives import TABLE, Dataset, DatasetError, known, named, read_rows, read_split, selections
+from micrographs.downloads import DownloadError, fetch_files, is_whole
+from micrographs.reading import read_image
 from microrace import paths
-from microrace.images.archives import TABLE, Dataset, DatasetError, known, named, read_rows, read_split, selections
-from microrace.images.downloads import DownloadError, fetch_files, is_whole
-from microrace.images.reading import read_image
 from microrace.whole import written_whole
 
 # --- the pictures ----------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def write_hashes(folder, name: str = "manifest.json") -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="python -m microrace.images.datasets", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m micrographs.uhcsdb", description=__doc__)
     parser.add_argument("name", help="of an archive in data/datasets.toml, or with --write-hashes a folder")
     parser.add_argument("--selection", default="", help="which images; without it, the archive's first selection")
     parser.add_argument("--folder", help="in place of data/<name>")

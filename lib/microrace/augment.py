@@ -19,8 +19,8 @@ import albumentations as A  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from microrace.images.scale import warp_crop  # noqa: E402
-from microrace.machine.places import feasible_fields_of_view_um  # noqa: E402
+from microrace.places import feasible_fields_of_view_um  # noqa: E402
+from microrace.scale import warp_crop  # noqa: E402
 
 # Threads inside OpenCV only fight with the processes that make crops.
 cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Times of the machine's parts, each beside its peer in the same run: ``python -m microrace.machine.benchmark``."""
+"""Times of the machine's parts, each beside its peer in the same run: ``python -m microrace.benchmark``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from microrace.images.scale import warp_crop
-from microrace.machine.backbones import build_backbone
-from microrace.machine.embedding import fit_head
-from microrace.machine.features import CropFeatures, features_of
-from microrace.machine.places import cut_places
-from microrace.machine.settings import TrainingConfig
+from microrace.backbones import build_backbone
+from microrace.embedding import fit_head
+from microrace.features import CropFeatures, features_of
+from microrace.places import cut_places
+from microrace.scale import warp_crop
+from microrace.settings import TrainingConfig
 
 REPEATS = 30
 

@@ -6,10 +6,11 @@ import importlib.metadata
 
 import pandas as pd
 
-from microrace.images import attribution, manifests
-from microrace.machine.backbones import IN_WHEELS, PUBLISHED
-from microrace.machine.calibration import share_right
-from microrace.machine.settings import TrainingConfig
+from micrographs import attribution
+from micrographs import manifest as manifests
+from microrace.backbones import IN_WHEELS, PUBLISHED
+from microrace.calibration import share_right
+from microrace.settings import TrainingConfig
 
 # As the packages' LICENSE files say; their metadata do not.
 LICENCES = {"lite0": "Apache-2.0 (after Tan and Le, 2019)"}

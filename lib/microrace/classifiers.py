@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
 
-from microrace.images.manifests import NONE_OF_THESE
+from micrographs.manifest import NONE_OF_THESE
 
 
 def balanced_weights(class_index, image_index) -> np.ndarray:

@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from microrace.images.reading import read_image
-from microrace.machine import augment
-from microrace.machine.places import cut_places
-from microrace.machine.settings import TrainingConfig
+from micrographs.reading import read_image
+from microrace import augment
+from microrace.places import cut_places
+from microrace.settings import TrainingConfig
 
 # Images that a process keeps decoded: enough for a study of the paper's size, and no more for one of 100,000.
 KEPT_IMAGES = 400

@@ -13,11 +13,11 @@ import torch
 from pytorch_metric_learning import losses, miners
 from torch import nn
 
-from microrace.machine.backbones import autocast, build_backbone, one_thread, resolve_device, standardise
-from microrace.machine.crops import TrainingCrops, draw_images, loader
-from microrace.machine.features import CropFeatures
-from microrace.machine.settings import TrainingConfig
+from microrace.backbones import autocast, build_backbone, one_thread, resolve_device, standardise
+from microrace.crops import TrainingCrops, draw_images, loader
+from microrace.features import CropFeatures
 from microrace.progress import track
+from microrace.settings import TrainingConfig
 from microrace.whole import written_whole
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from microrace.comparison.accuracy import score_with_intervals
-from microrace.images import manifests
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.machine.classifiers import Unlikeness, image_means
-from microrace.machine.controls import scale_alone, scale_probe
-from microrace.machine.embedding import fit_head
-from microrace.machine.features import FeatureStore
-from microrace.machine.machine import Machine
-from microrace.machine.settings import NONE_RULES, TrainingConfig
-from microrace.machine.training import TrainingResult, folds_of
+from micrographs import manifest as manifests
+from micrographs.manifest import NONE_OF_THESE
+from microrace.classifiers import Unlikeness, image_means
+from microrace.controls import scale_alone, scale_probe
+from microrace.embedding import fit_head
+from microrace.features import FeatureStore
+from microrace.machine import Machine
+from microrace.settings import NONE_RULES, TrainingConfig
+from microrace.training import TrainingResult, folds_of
+from readerstudy.accuracy import score_with_intervals
 
 
 def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.DataFrame | None]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from microrace.images.reading import read_image
-from microrace.machine.features import CropFeatures, features_of
-from microrace.machine.machine import Machine
-from microrace.machine.places import cut_places
+from micrographs.reading import read_image
+from microrace.features import CropFeatures, features_of
+from microrace.machine import Machine
+from microrace.places import cut_places
 
 
 @dataclass

@@ -21,10 +21,10 @@ import torch
 from torch.utils.data import Dataset
 
 from microrace import paths
-from microrace.machine.backbones import autocast, build_backbone, one_thread, resolve_device, standardise, weights_id
-from microrace.machine.crops import CropsOfImages, loader
-from microrace.machine.settings import FIELDS_OF_VIEW_UM, TrainingConfig
+from microrace.backbones import autocast, build_backbone, one_thread, resolve_device, standardise, weights_id
+from microrace.crops import CropsOfImages, loader
 from microrace.progress import track
+from microrace.settings import FIELDS_OF_VIEW_UM, TrainingConfig
 from microrace.whole import written_whole
 
 # Crops that a backbone sees at once.

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.machine.backbones import build_backbone, reason_of
-from microrace.machine.classifiers import (
+from micrographs.manifest import NONE_OF_THESE
+from microrace.backbones import build_backbone, reason_of
+from microrace.classifiers import (
     Prototypes,
     Unlikeness,
     answers_from_scores,
     image_means,
 )
-from microrace.machine.embedding import EmbeddingHead, fit_head, save_whole
-from microrace.machine.features import CropFeatures, FeatureStore
-from microrace.machine.settings import TrainingConfig
+from microrace.embedding import EmbeddingHead, fit_head, save_whole
+from microrace.features import CropFeatures, FeatureStore
+from microrace.settings import TrainingConfig
 
 # Images judged at once, so that memory does not grow with their number.
 IMAGES_AT_ONCE = 256

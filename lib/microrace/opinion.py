@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from microrace.images import manifests
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.machine.calibration import Calibration, calibrated
-from microrace.machine.classifiers import answers_from_scores
-from microrace.machine.features import CropFeatures, features_of
-from microrace.machine.machine import Machine
+from micrographs import manifest as manifests
+from micrographs.manifest import NONE_OF_THESE
+from microrace.calibration import Calibration, calibrated
+from microrace.classifiers import answers_from_scores
+from microrace.features import CropFeatures, features_of
+from microrace.machine import Machine
 
 ASK, SURE = "ask a person", "sure"
 FLAGS = (ASK, NONE_OF_THESE, SURE)

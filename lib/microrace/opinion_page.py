@@ -15,13 +15,13 @@ from markupsafe import Markup
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
+from micrographs import attribution
+from micrographs.manifest import NONE_OF_THESE, SIMULATED
+from micrographs.reading import read_image
 from microrace.figures.style import length_label, scale_bar_um
-from microrace.images import attribution
-from microrace.images.manifests import NONE_OF_THESE, SIMULATED
-from microrace.images.reading import read_image
-from microrace.pages import as_script, source_hash
 from microrace.progress import track
 from microrace.whole import written_whole
+from readerstudy.pages import as_script, source_hash
 
 HERE = Path(__file__).parent
 PICTURE_PX, TRAINING_PX = 360, 200  # longest sides on the page

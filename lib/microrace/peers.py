@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from microrace.images.reading import read_image
-from microrace.images.scale import warp_crop
+from micrographs.reading import read_image
+from microrace.scale import warp_crop
 
 GENERIC_METHODS = ("scale alone", "LBP + GLCM, SVM", "LBP + GLCM + scale, forest", "wavelets, forest")
 

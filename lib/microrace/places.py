@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from microrace.images.scale import warp_crop
+from microrace.scale import warp_crop
 
 
 def feasible_fields_of_view_um(

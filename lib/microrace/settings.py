@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microrace.machine import augment
-from microrace.machine.places import evaluation_places
+from microrace import augment
+from microrace.places import evaluation_places
 
 # Physical fields of view that crops are drawn at, an octave apart. Every image supplies those that its size and
 # scale allow; from 1.1 to 212 pixels per um a micrograph of ordinary size reaches three or four of them.

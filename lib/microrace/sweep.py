@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from microrace.images import manifests
-from microrace.machine import settings as defaults
-from microrace.machine import training
-from microrace.machine.ablations import claim_sentences, quiz_table, summarise
-from microrace.machine.peers import GENERIC_METHODS, generic_features, generic_model
-from microrace.machine.settings import TrainingConfig
+from micrographs import manifest as manifests
+from microrace import settings as defaults
+from microrace import training
+from microrace.ablations import claim_sentences, quiz_table, summarise
+from microrace.peers import GENERIC_METHODS, generic_features, generic_model
 from microrace.progress import track
+from microrace.settings import TrainingConfig
 from microrace.whole import written_whole
 
 
@@ -153,7 +153,7 @@ def code_hash() -> str:
     package = Path(__file__).parents[1]
     machine = "augment backbones classifiers crops embedding features machine peers places settings sweep training".split()
     files = [package / "machine" / f"{stem}.py" for stem in machine]
-    files += [package / "images" / f"{stem}.py" for stem in ("reading", "scale", "splits")]
+    files += [package / "micrographs" / f"{stem}.py" for stem in ("reading", "scale", "splits")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from microrace.images import manifests, splits
-from microrace.machine.embedding import fit_network
-from microrace.machine.features import FeatureStore
-from microrace.machine.machine import Judges, Machine
-from microrace.machine.settings import TrainingConfig
+from micrographs import manifest as manifests
+from micrographs import splits
+from microrace.embedding import fit_network
+from microrace.features import FeatureStore
+from microrace.machine import Judges, Machine
 from microrace.progress import track
+from microrace.settings import TrainingConfig
 
 
 def thinned(index: np.ndarray, labels: np.ndarray, config: TrainingConfig, draw: int) -> np.ndarray:

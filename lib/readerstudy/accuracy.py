@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from microrace.comparison.answers import (
+from micrographs.manifest import NO_ANSWER
+from readerstudy.answers import (
     MEAN,
     OTHER,
     VOTE,
@@ -17,8 +18,7 @@ from microrace.comparison.answers import (
     roles,
     specimen_index,
 )
-from microrace.comparison.inference import difference_interval, mean_interval, share_interval, sign_flip_test
-from microrace.images.manifests import NO_ANSWER
+from readerstudy.inference import difference_interval, mean_interval, share_interval, sign_flip_test
 
 
 def balancing(truth) -> np.ndarray:

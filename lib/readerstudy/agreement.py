@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from microrace.comparison.answers import MACHINE, OTHER, correct_table, of_readers, roles, specimen_index
-from microrace.images.manifests import NO_ANSWER
+from micrographs.manifest import NO_ANSWER
+from readerstudy.answers import MACHINE, OTHER, correct_table, of_readers, roles, specimen_index
 
 
 def error_consistency(a, b) -> tuple[float, float, float]:

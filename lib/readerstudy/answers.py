@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from microrace.images.manifests import NO_ANSWER
+from micrographs.manifest import NO_ANSWER
 
 VOTE, MEAN = "majority vote", "panel mean"
 MACHINE, OTHER, READER = "machine", "other machine", "reader"

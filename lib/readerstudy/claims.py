@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from microrace.comparison.accuracy import other_machines, score_with_intervals
-from microrace.comparison.agreement import mean_kappas, panel_kappa
-from microrace.comparison.answers import (
+from readerstudy.accuracy import other_machines, score_with_intervals
+from readerstudy.agreement import mean_kappas, panel_kappa
+from readerstudy.answers import (
     MACHINE,
     VOTE,
     correct_table,
@@ -17,14 +17,14 @@ from microrace.comparison.answers import (
     roles,
     specimen_index,
 )
-from microrace.comparison.inference import (
+from readerstudy.inference import (
     FEWEST_READERS,
     ROUNDING,
     difference_interval,
     mean_interval,
     share_interval,
 )
-from microrace.comparison.protocol import ENDPOINTS, Protocol, check_margin
+from readerstudy.protocol import ENDPOINTS, Protocol, check_margin
 
 
 def verdict(low: float, high: float, margin: float) -> str:

@@ -1,6 +1,6 @@
 """How far the comparison can be trusted: power, coverage of every interval, and false verdicts, on simulated quizzes.
 
-``python -m microrace.comparison.power --out figures/verdicts.csv`` makes the table of false verdicts (some minutes).
+``python -m readerstudy.power --out figures/verdicts.csv`` makes the table of false verdicts (some minutes).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from microrace.comparison.agreement import kappa_draws, posterior_limits
-from microrace.comparison.inference import (
+from readerstudy.agreement import kappa_draws, posterior_limits
+from readerstudy.inference import (
     FEWEST_READERS,
     difference_interval,
     mean_interval,
     share_interval,
 )
-from microrace.comparison.protocol import MARGIN
-from microrace.comparison.psychometrics import calibration_intervals, rasch_fit
-from microrace.comparison.simulation import (
+from readerstudy.protocol import MARGIN
+from readerstudy.psychometrics import calibration_intervals, rasch_fit
+from readerstudy.simulation import (
     ability_of,
     accuracy_of,
     over_images,
@@ -299,7 +299,7 @@ def _verdict_rows(specimen, n_readers, accuracy, n_quizzes, margin, seed):
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the table of false verdicts, and its figure beside it."""
-    parser = argparse.ArgumentParser(prog="python -m microrace.comparison.power", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m readerstudy.power", description=main.__doc__)
     parser.add_argument(
         "--out", type=Path, default=Path("figures/verdicts.csv"), help="table to write; the figure lies beside"
     )

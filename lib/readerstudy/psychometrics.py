@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.stats import permutation_test, rankdata, spearmanr
 
-from microrace.comparison.answers import MACHINE, OTHER, READER, correct_table, of_readers, roles, specimen_index
-from microrace.comparison.inference import crossed_interval
+from readerstudy.answers import MACHINE, OTHER, READER, correct_table, of_readers, roles, specimen_index
+from readerstudy.inference import crossed_interval
 
 
 def rasch_fit(y: np.ndarray, prior_sd: float = 2.0) -> tuple[np.ndarray, np.ndarray]:

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from microrace.images import manifests, reading
-from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE, SIMULATED
-from microrace.pages import as_script, source_hash
-from microrace.people import panel
+from micrographs import manifest as manifests
+from micrographs import reading
+from micrographs.manifest import NO_ANSWER, NONE_OF_THESE, SIMULATED
 from microrace.whole import written_whole
+from readerstudy import sheets as panel
+from readerstudy.pages import as_script, source_hash
 
 LONGEST_SIDE_PX = 2048  # larger quiz images are reduced to this; the page says so beside them
 REFERENCE_SIDE_PX = 480
@@ -238,8 +239,8 @@ def write(out, manifest: pd.DataFrame, run=None, **options) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: see ``python -m microrace.people.quiz --help``."""
-    parser = argparse.ArgumentParser(prog="python -m microrace.people.quiz", description=__doc__)
+    """Command line: see ``python -m readerstudy.quiz --help``."""
+    parser = argparse.ArgumentParser(prog="python -m readerstudy.quiz", description=__doc__)
     parser.add_argument("--run", type=Path, help="folder of a study: manifest, and answers for the result screen")
     parser.add_argument("--manifest", type=Path, help="manifest of the quiz; alone, the result screen compares with nobody")
     parser.add_argument("--out", type=Path, required=True, help="the page to write, e.g. quiz.html")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from microrace import tables
-from microrace.images import manifests
-from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE
+from micrographs import manifest as manifests
+from micrographs.manifest import NO_ANSWER, NONE_OF_THESE
+from spreadsheets import tables
 
 COLUMNS = ("quiz", "image", "decision_maker", "kind", "answer")
 OPTIONAL = ("seconds", "confidence", "years_experience")

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from microrace.images import manifests, reading
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.people.panel import OPTIONAL
+from micrographs import manifest as manifests
+from micrographs import reading
+from micrographs.manifest import NONE_OF_THESE
+from readerstudy.sheets import OPTIONAL
 
 # What the renderer writes into its manifest of each picture (`images.render.microscope.visibility`).
 KNOWN = ("feature_over_resolution", "features_in_view", "ambiguity", "mistaken_for")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from microrace.comparison.inference import share_interval
-from microrace.images.manifests import NO_ANSWER
+from micrographs.manifest import NO_ANSWER
+from readerstudy.inference import share_interval
 
 MACHINE, READER, VOTE = "machine alone", "mean reader alone", "vote alone"
 ELSE_READER, ELSE_VOTE, VOTER = "machine, a reader where unsure", "machine, the vote where unsure", "vote with the machine"

@@ -5,5 +5,5 @@ Structures are functions of position in micrometres. They are drawn on a grid tw
 noise) and averaged down. What the microscope cannot resolve thereby blurs to grey by itself. Sizes follow the
 metallographic literature, cited at each recipe; they are this study's choice and not the paper's micrographs.
 
-``python -m microrace.images.render --quiz 1 --out data/rendered/quiz1`` writes the images and their manifest.
+``python -m steelrender --quiz 1 --out data/rendered/quiz1`` writes the images and their manifest.
 """

@@ -1,4 +1,4 @@
-"""Command line: ``python -m microrace.images.render --quiz 1 --out data/rendered/quiz1``."""
+"""Command line: ``python -m steelrender --quiz 1 --out data/rendered/quiz1``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from microrace.images import render
-from microrace.images.render.quizzes import render_quiz
+import steelrender as render
+from steelrender.quizzes import render_quiz
 
 
 def _at_least(least: int):
@@ -23,7 +23,7 @@ def _at_least(least: int):
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m microrace.images.render", description=render.__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m steelrender", description=render.__doc__.splitlines()[0])
     parser.add_argument("--quiz", type=int, choices=(1, 2), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; replaced when it holds another seed")
     parser.add_argument("--seed", type=_at_least(0), default=0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from microrace.images.render.field import Field, choose_cells, of_cell, random_of, smooth_noise
-from microrace.images.render.recipes import bainite, lath_martensite
-from microrace.images.render.structures import film, line, particles, voronoi
+from steelrender.field import Field, choose_cells, of_cell, random_of, smooth_noise
+from steelrender.recipes import bainite, lath_martensite
+from steelrender.structures import film, line, particles, voronoi
 
 
 def as_quenched(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:

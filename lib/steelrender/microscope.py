@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from microrace.images.render.field import HEIGHT_PX, SUPERSAMPLING, WIDTH_PX, Field, smooth_noise
-from microrace.images.render.specimens import QUIZ_1, QUIZ_1_NONE, QUIZ_2
-from microrace.images.render.structures import particles
+from steelrender.field import HEIGHT_PX, SUPERSAMPLING, WIDTH_PX, Field, smooth_noise
+from steelrender.specimens import QUIZ_1, QUIZ_1_NONE, QUIZ_2
+from steelrender.structures import particles
 
 OPTICAL_RESOLUTION_UM, SEM_RESOLUTION_UM = 0.25, 0.004
 

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from microrace.images.render.microscope import render_image, visibility
-from microrace.images.render.specimens import QUIZ_1, QUIZ_1_NONE, QUIZ_2, draw_specimen
 from microrace.progress import track
+from steelrender.microscope import render_image, visibility
+from steelrender.specimens import QUIZ_1, QUIZ_1_NONE, QUIZ_2, draw_specimen
 
 SCALE_RANGE_PIXELS_PER_UM = (1.1, 212.0)
 SCALE_RANGE_QUIZ_2_PIXELS_PER_UM = (8.0, 90.0)
@@ -117,7 +117,7 @@ def plan(quiz: int, seed: int = 0, limit_per_class: int | None = None) -> pd.Dat
     order = np.random.default_rng([seed, quiz, 1]).permutation(len(table))
     table["file"] = [f"images/q{quiz}_{i:04d}.png" for i in order]
     table["split_group"] = table["specimen"]
-    table["source"] = f"simulated: microrace.images.render seed {seed}"
+    table["source"] = f"simulated: steelrender seed {seed}"
     table["licence"] = "CC0-1.0"
     return table.sort_values("file", ignore_index=True)[
         ["file", "label", "split", "pixels_per_um", "modality", "specimen", "split_group", "source", "licence", "size_um",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from microrace.images.render.field import Field, of_cell, random_of, smooth_noise
-from microrace.images.render.structures import (
+from steelrender.field import Field, of_cell, random_of, smooth_noise
+from steelrender.structures import (
     dendrite_arms,
     film,
     flakes,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.images.render import martensites, recipes
+from micrographs.manifest import NONE_OF_THESE
+from steelrender import martensites, recipes
 
 
 @dataclass(frozen=True)

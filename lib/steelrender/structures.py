@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from microrace.images.render.field import Field, of_cell, random_of, smooth_noise
+from steelrender.field import Field, of_cell, random_of, smooth_noise
 
 GOLDEN = np.uint32(2_654_435_769)  # 2 ** 32 over the golden ratio
 

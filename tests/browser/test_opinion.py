@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from test_quiz import FAULTS, PHONE, driver  # noqa: F401  (a fixture)
 
+from micrographs.manifest import NONE_OF_THESE
+from microrace import opinion_page as page_of
 from microrace.figures.style import scale_bar_um
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.machine.opinion import ASK, SURE, Opinion
-from microrace.people import opinion as page_of
+from microrace.opinion import ASK, SURE, Opinion
 
 HOSTILE = '"><img src=x onerror=pwned=1></script><script>window.pwned=2</script>'
 CLASSES = ["pearlite", HOSTILE]

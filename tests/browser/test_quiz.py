@@ -18,9 +18,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from microrace.images import manifests
-from microrace.images.manifests import NO_ANSWER, NONE_OF_THESE
-from microrace.people import panel, quiz
+from micrographs import manifest as manifests
+from micrographs.manifest import NO_ANSWER, NONE_OF_THESE
+from readerstudy import quiz
+from readerstudy import sheets as panel
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from microrace.images import files
-from microrace.images.manifests import ManifestError, read_manifest
+from micrographs import files
+from micrographs.manifest import ManifestError, read_manifest
 
 HEADER = ["file", "label", "split", "pixels_per_um", "specimen", "note"]
 

@@ -6,8 +6,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from microrace.images import batches
-from microrace.images.manifests import ManifestError
+from micrographs import batches
+from micrographs.manifest import ManifestError
 
 
 def picture(seed):

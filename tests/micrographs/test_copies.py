@@ -9,9 +9,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from microrace.images import copies, manifests
-from microrace.images.manifests import ManifestError, read_manifest
-from microrace.images.reading import read_image
+from micrographs import copies
+from micrographs import manifest as manifests
+from micrographs.manifest import ManifestError, read_manifest
+from micrographs.reading import read_image
 
 
 def texture(seed, height=300, width=400, grain=3.0):

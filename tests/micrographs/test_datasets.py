@@ -15,11 +15,13 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import replica
 from PIL import Image
 
-import replica
+from micrographs import archives, attribution, downloads
+from micrographs import manifest as manifests
+from micrographs import uhcsdb as datasets
 from microrace import paths
-from microrace.images import archives, attribution, datasets, downloads, manifests
 
 VARIABLE = "MICRORACE_UHCSDB_URL"
 
@@ -230,7 +232,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_manifest(archive, fetch, tm
         server.asked.clear()
         server.slow = 0.05
         options = ["--selection", "whole", "--folder", tmp_path / "killed"]
-        command = [sys.executable, "-m", "microrace.images.datasets", "uhcsdb", *options]
+        command = [sys.executable, "-m", "micrographs.uhcsdb", "uhcsdb", *options]
         killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         while len(server.asked) < after and killed.poll() is None:
             threading.Event().wait(0.01)

@@ -13,8 +13,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from microrace.images import files, manifests
-from microrace.images.manifests import ManifestError, read_manifest
+from micrographs import files
+from micrographs import manifest as manifests
+from micrographs.manifest import ManifestError, read_manifest
 from microrace.study.runner import hash_dataset
 
 
@@ -186,7 +187,7 @@ def test_no_manifest_is_too_odd_to_be_hashed(dataset, content):
 
 
 def test_to_ask_what_has_changed_imports_nothing_heavy():
-    code = "import sys, microrace.images.files; print([m for m in ('pandas', 'numpy', 'cv2') if m in sys.modules])"
+    code = "import sys, micrographs.files; print([m for m in ('pandas', 'numpy', 'cv2') if m in sys.modules])"
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(root / "lib")}, capture_output=True, text=True

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from micrographs import manifest as manifests
+from micrographs import rules, splits
+from micrographs.manifest import NONE_OF_THESE, ManifestError, read_manifest
 from microrace import paths
-from microrace.images import manifests, rules, splits
-from microrace.images.manifests import NONE_OF_THESE, ManifestError, read_manifest
 
 
 def picture(seed, height=64, width=80):
@@ -110,7 +111,7 @@ def test_hashes_follow_what_they_name(good, images):
 def test_simulated_when_any_source_says_so(good, images):
     good["source"] = "our laboratory"
     assert not read_manifest(write(good, images)).attrs["simulated"]
-    good.loc[3, "source"] = "simulated: microrace.images.render seed 0"
+    good.loc[3, "source"] = "simulated: steelrender seed 0"
     assert read_manifest(write(good, images)).attrs["simulated"]
 
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from microrace.images import reading
-from microrace.images.reading import PictureError, read_image
-from microrace.images.scale import ScaleError, read_scale
+from micrographs import reading
+from micrographs.reading import PictureError, read_image
+from micrographs.scale import ScaleError, read_scale
 
 
 def picture(seed=0, height=64, width=80):

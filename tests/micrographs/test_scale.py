@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gratings import grating, period_px
-from microrace.images.scale import ScaleError, check_plausible, field_of_view_um, read_scale, warp_crop
+from micrographs.scale import ScaleError, check_plausible, read_scale
+from microrace.scale import field_of_view_um, warp_crop
 
 
 @settings(max_examples=40, deadline=None)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from gratings import grating, period_px
-from microrace.images.scale import field_of_view_um
-from microrace.machine import augment
-from microrace.machine.places import cut_places, evaluation_places, feasible_fields_of_view_um
+from microrace import augment
+from microrace.places import cut_places, evaluation_places, feasible_fields_of_view_um
+from microrace.scale import field_of_view_um
 
 FIELDS = (5.0, 10.0, 20.0, 40.0, 80.0)
 

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 import torch
 
-from microrace.machine import backbones
-from microrace.machine.backbones import build_backbone, load_state, standardise, timm, torchvision, weights_id, wheel_weights
+from microrace import backbones
+from microrace.backbones import build_backbone, load_state, standardise, timm, torchvision, weights_id, wheel_weights
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # Of the crop below: the first four means and the first four standard deviations over the last feature map.

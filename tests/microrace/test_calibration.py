@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from microrace.machine import calibration
+from microrace import calibration
 
 
 def forecasts(n_specimens=400, temperature=1.0, seed=0):

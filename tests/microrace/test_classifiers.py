@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
 
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.machine.classifiers import (
+from micrographs.manifest import NONE_OF_THESE
+from microrace.classifiers import (
     Prototypes,
     Unlikeness,
     answers_from_scores,

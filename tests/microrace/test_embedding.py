@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from microrace.images import manifests
-from microrace.machine import embedding
-from microrace.machine.crops import TrainingCrops, draw_images
-from microrace.machine.embedding import EmbeddingHead, MetricLoss, fit_head, fit_network
-from microrace.machine.features import CropFeatures
-from microrace.machine.settings import LOSSES, TrainingConfig
+from micrographs import manifest as manifests
+from microrace import embedding
+from microrace.crops import TrainingCrops, draw_images
+from microrace.embedding import EmbeddingHead, MetricLoss, fit_head, fit_network
+from microrace.features import CropFeatures
+from microrace.settings import LOSSES, TrainingConfig
 
 SMALL = TrainingConfig(
     backbone="test_efficientnet", weights="", epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, workers=0,

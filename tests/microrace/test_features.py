@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace import paths
-from microrace.images import manifests
-from microrace.machine import features
-from microrace.machine.features import FeatureStore
-from microrace.machine.settings import TrainingConfig
+from micrographs import manifest as manifests
+from microrace import features, paths
+from microrace.features import FeatureStore
+from microrace.settings import TrainingConfig
 
 SMALL = TrainingConfig(
     backbone="test_efficientnet", weights="", crop_px=32, augmented_crops=3, crops_per_field=2, workers=0, device="cpu"
@@ -115,8 +114,8 @@ def test_two_processes_fill_one_folder(tiny_manifest, tmp_path):
 STREAM = """
 import resource, sys
 import pandas as pd
-from microrace.machine.features import FeatureStore
-from microrace.machine.settings import TrainingConfig
+from microrace.features import FeatureStore
+from microrace.settings import TrainingConfig
 
 config = TrainingConfig(backbone="test_efficientnet", weights="", crop_px=64, crops_per_field=4, workers=0, device="cpu")
 rows = pd.read_csv(sys.argv[1])

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace.images import manifests
-from microrace.images.manifests import NONE_OF_THESE
-from microrace.images.reading import read_image
-from microrace.machine import card, opinion
-from microrace.machine.calibration import Calibration, calibrated
-from microrace.machine.places import cut_places
-from microrace.machine.settings import TrainingConfig
-from microrace.machine.training import train
+from micrographs import manifest as manifests
+from micrographs.manifest import NONE_OF_THESE
+from micrographs.reading import read_image
+from microrace import card, opinion
+from microrace.calibration import Calibration, calibrated
+from microrace.places import cut_places
+from microrace.settings import TrainingConfig
 from microrace.study.__main__ import main
+from microrace.training import train
 
 SMALL = TrainingConfig(
     backbone="test_efficientnet", weights="", epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, n_folds=2,

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace.images import manifests, reading
-from microrace.machine import peers, sweep, training
-from microrace.machine.ablations import claim_sentences, quiz_table, summarise
-from microrace.machine.settings import TrainingConfig
+from micrographs import manifest as manifests
+from micrographs import reading
+from microrace import peers, sweep, training
+from microrace.ablations import claim_sentences, quiz_table, summarise
+from microrace.settings import TrainingConfig
 
 SMALL = TrainingConfig(
     backbone="test_efficientnet", weights="", epochs=1, crops_per_epoch=16, batch_size=16, crop_px=32, n_folds=2,

@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
+from micrographs import manifest as manifests
 from microrace import paths
-from microrace.images import manifests
-from microrace.machine.controls import scale_alone, scale_probe
-from microrace.machine.evaluation import embedding_table, evaluate, left_out_classes
-from microrace.machine.explain import Explainer, interesting_images
-from microrace.machine.features import CropFeatures
-from microrace.machine.machine import Judges, Machine
-from microrace.machine.settings import NONE_RULES, TrainingConfig
-from microrace.machine.training import folds_of, train
+from microrace.controls import scale_alone, scale_probe
+from microrace.evaluation import embedding_table, evaluate, left_out_classes
+from microrace.explain import Explainer, interesting_images
+from microrace.features import CropFeatures
+from microrace.machine import Judges, Machine
+from microrace.settings import NONE_RULES, TrainingConfig
+from microrace.training import folds_of, train
 
 SMALL = TrainingConfig(
     backbone="test_efficientnet", weights="", epochs=2, crops_per_epoch=32, batch_size=16, crop_px=32, n_folds=2,
@@ -153,7 +153,7 @@ class ByBrightness:
 
 
 def test_the_map_points_at_the_part_that_decided(manifest, result, monkeypatch):
-    from microrace.machine import explain
+    from microrace import explain
 
     training_rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
     explainer = Explainer(result.machine, training_rows)

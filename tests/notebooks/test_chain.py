@@ -6,9 +6,10 @@ import shutil
 import pandas as pd
 import pytest
 
+from micrographs import manifest as manifests
 from microrace import study
-from microrace.images import manifests
-from microrace.people import panel, simulated
+from readerstudy import sheets as panel
+from readerstudy import simulated
 from small import command, run
 
 

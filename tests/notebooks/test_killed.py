@@ -24,7 +24,7 @@ FIRST = ("01-micrographs", "02-train")
 # What `make` runs, as one process group: the renderer, unless there is a manifest, and then the runner.
 SCRIPT = """
 set -e
-[ -n "$MANIFEST" ] || "$PYTHON" -m microrace.images.render --quiz 1 --limit-per-class 2 --jobs 1 --out "$PLACE/rendered"
+[ -n "$MANIFEST" ] || "$PYTHON" -m steelrender --quiz 1 --limit-per-class 2 --jobs 1 --out "$PLACE/rendered"
 "$PYTHON" -c '
 import json, sys
 from microrace import study

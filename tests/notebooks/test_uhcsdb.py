@@ -6,11 +6,11 @@ import subprocess
 
 import pandas as pd
 import pytest
+import replica
 from PIL import Image
 
-import replica
+from micrographs import archives
 from microrace import paths
-from microrace.images import archives
 from small import run
 
 

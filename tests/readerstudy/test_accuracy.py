@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from microrace import comparison
-from microrace.comparison import accuracy, answers, inference
-from microrace.images.manifests import NO_ANSWER
+import readerstudy as comparison
+from micrographs.manifest import NO_ANSWER
+from readerstudy import accuracy, answers, inference
 
 
 def test_accuracies_by_hand(sheets, truth):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace import comparison
-from microrace.comparison import agreement
-from microrace.images.manifests import NO_ANSWER
+import readerstudy as comparison
+from micrographs.manifest import NO_ANSWER
+from readerstudy import agreement
 
 
 def test_error_consistency_by_hand_and_undefined():

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from microrace import comparison
-from microrace.comparison import claims, protocol
+import readerstudy as comparison
+from readerstudy import claims, protocol
 
 
 def say(make, columns, truth, **more):

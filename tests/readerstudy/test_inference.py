@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from microrace.comparison import inference
+from readerstudy import inference
 
 
 def test_a_share_of_independent_images_is_wilsons():

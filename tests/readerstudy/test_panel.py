@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from microrace.images import manifests
-from microrace.people import panel
-from microrace.people.panel import SheetError
+from micrographs import manifest as manifests
+from readerstudy import sheets as panel
+from readerstudy.sheets import SheetError
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace import comparison, paths
-from microrace.comparison import power, simulation
+import readerstudy as comparison
+from microrace import paths
+from readerstudy import power, simulation
 
 
 def test_simulated_quizzes_have_the_accuracy_asked_for():

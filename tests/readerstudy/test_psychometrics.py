@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace import comparison
-from microrace.comparison import psychometrics
+import readerstudy as comparison
+from readerstudy import psychometrics
 
 
 def test_rasch_orders_by_score_and_stays_finite_for_all_right(sheets, truth):

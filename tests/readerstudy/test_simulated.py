@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 import statsmodels.api
 
-from microrace import comparison
-from microrace.images import manifests
-from microrace.images.render import microscope, quizzes, specimens
-from microrace.people import panel, simulated
+import readerstudy as comparison
+from micrographs import manifest as manifests
+from readerstudy import sheets as panel
+from readerstudy import simulated
+from steelrender import microscope, quizzes, specimens
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microrace.comparison import teams
-from microrace.images.manifests import NO_ANSWER
+from micrographs.manifest import NO_ANSWER
+from readerstudy import teams
 
 TRUTH = pd.Series(["a", "a", "b", "b"], index=["1", "2", "3", "4"])
 MACHINE = pd.Series(["a", "b", "b", "b"], index=TRUTH.index)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microrace.tables import column_name, plain, read_rows, read_table
+from spreadsheets.tables import column_name, plain, read_rows, read_table
 
 HEADER = ["file", "label", "note"]
 ROWS = [["a.png", "ferrite", "µ, ü"], ["b.png", "NA", ""], ["c.png", "None", "two\nlines"]]

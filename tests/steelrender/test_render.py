@@ -11,9 +11,9 @@ from scipy.stats import binom
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from microrace.images import manifests
-from microrace.images.render import field as fields
-from microrace.images.render import microscope, quizzes, recipes, specimens, structures
+from micrographs import manifest as manifests
+from steelrender import field as fields
+from steelrender import microscope, quizzes, recipes, specimens, structures
 
 
 def field(pixels_per_um, seed=0, **size):

@@ -9,6 +9,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from micrographs import manifest as manifests
+from micrographs import reading
 from microrace.figures.style import (
     CLASS_COLOURS,
     COLOURS,
@@ -19,7 +21,6 @@ from microrace.figures.style import (
     stamp,
     wrapped,
 )
-from microrace.images import manifests, reading
 
 
 def human_versus_machine(readers: pd.DataFrame, *, simulated: bool) -> Figure:

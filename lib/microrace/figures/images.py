@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from micrographs import manifest as manifests
+from micrographs import reading
 from microrace.figures.style import (
     CLASS_COLOURS,
     ONE_COLUMN_IN,
@@ -16,7 +18,6 @@ from microrace.figures.style import (
     stamp,
     wrapped,
 )
-from microrace.images import manifests, reading
 
 
 def examples(manifest: pd.DataFrame, *, simulated: bool) -> Figure:

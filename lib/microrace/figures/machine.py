@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from micrographs import manifest as manifests
 from microrace.figures.style import (
     CLASS_COLOURS,
     CLASS_MARKERS,
@@ -20,7 +21,6 @@ from microrace.figures.style import (
     stamp,
     wrapped,
 )
-from microrace.images import manifests
 
 
 def training_curve(history: pd.DataFrame, *, simulated: bool) -> Figure:

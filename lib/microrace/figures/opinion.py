@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from micrographs.manifest import NONE_OF_THESE
 from microrace.figures.style import COLOURS, ONE_COLUMN_IN, TWO_COLUMNS_IN, stamp, wrapped
-from microrace.images.manifests import NONE_OF_THESE
 
 
 def reliability(table: pd.DataFrame, *, simulated: bool) -> Figure:

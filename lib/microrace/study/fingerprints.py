@@ -9,9 +9,9 @@ import os
 import re
 from pathlib import Path
 
-from microrace import tables
-from microrace.images.files import files_of
+from micrographs.files import files_of
 from microrace.study.parameters import source_of
+from spreadsheets import tables
 
 
 def hash_file(path: Path, cache: dict) -> str:

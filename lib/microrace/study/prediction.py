@@ -56,11 +56,11 @@ def predict(arguments: argparse.Namespace) -> int:
     run_dir = arguments.run
     if not (run_dir / "weights.pt").is_file():
         raise FileNotFoundError(f"{run_dir}: no weights.pt there; a study that has been run is needed")
-    from microrace.images import batches
-    from microrace.images.scale import check_plausible
-    from microrace.machine.machine import Machine
-    from microrace.machine.opinion import SecondOpinion, drift, drift_sentences
-    from microrace.people import opinion as page
+    from micrographs import batches
+    from micrographs.scale import check_plausible
+    from microrace import opinion_page as page
+    from microrace.machine import Machine
+    from microrace.opinion import SecondOpinion, drift, drift_sentences
 
     # What is at fault with an option is told before a thousand images are read.
     if arguments.pixels_per_um is not None:

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from microrace.pages import source_hash
 from microrace.study.records import read_json
+from readerstudy.pages import source_hash
 
 HERE = Path(__file__).parent
 # What the page is made from beside a study's own files.

@@ -174,15 +174,15 @@ def check_inputs(dataset: Path, panel: Path | None) -> None:
     StudyError
         With what `manifests.read_manifest`, `panel.read_sheets` or `protocol.read_protocol` found.
     """
-    from microrace.images import manifests
+    from micrographs import manifest as manifests
 
     try:
         manifest = manifests.read_manifest(dataset)
         if not (manifest["split"] == "train").any():
             raise StudyError(f"{dataset}: no row has the split 'train', so there is nothing to learn from")
         if panel is not None:
-            from microrace.comparison.protocol import read_protocol
-            from microrace.people import panel as panels
+            from readerstudy import sheets as panels
+            from readerstudy.protocol import read_protocol
 
             panels.read_sheets(panel, manifest)
             read_protocol(panel)
@@ -237,7 +237,7 @@ def run(
     check_scheduler(scheduler)
     given_names(parameters or [])
     if dataset and not Path(dataset).is_file():  # what is no file may be the name of an archive; to tell takes a second
-        from microrace.images import datasets
+        from micrographs import uhcsdb as datasets
 
         try:
             dataset, parameters = datasets.manifest_of(dataset, parameters or [])

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from microrace.images.render import quizzes
-from microrace.images.render.__main__ import main as render_main
+from steelrender import quizzes
+from steelrender.__main__ import main as render_main
 
 SCHEDULERS = ["localhost:8786", "tcp://", "tcp://host", "http://host:8786", "tcp://host:many", "tcp://host:99999", "8786"]
 RENDERING = [
