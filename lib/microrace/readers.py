@@ -1,4 +1,4 @@
-"""What a study gives to `readerstudy`: the cases of its quiz, pictures and a comparison for the quiz page, a panel.
+"""What a study gives to `readerstudy`: the cases of its quiz, and pictures and a comparison for its page.
 
 ``python -m microrace.readers --run runs/quiz1 --out quiz.html`` writes the quiz page.
 """
@@ -31,12 +31,6 @@ def cases_of(manifest: pd.DataFrame) -> pd.DataFrame:
     return cases
 
 
-def simulated_panel(manifest: pd.DataFrame, *, n_readers: int, seed: int) -> pd.DataFrame:
-    """A simulated panel's answers; readers see a rendered image as well as its renderer says that they can."""
-    cases, visibility = cases_of(manifest), manifest.set_index("file")
-    return rs.simulate(cases, cases.attrs["options"], n_readers=n_readers, seed=seed, visibility=visibility)
-
-
 def pictures(rows: pd.DataFrame) -> Iterator[tuple[str, quiz.Picture]]:
     """The images of some rows of a manifest, by file, read one by one."""
     for row in rows.itertuples():
@@ -52,7 +46,7 @@ def reference_rows(manifest: pd.DataFrame, label: str, n: int) -> pd.DataFrame:
     return rows if len(rows) <= n else rows.iloc[((np.arange(n) + 0.5) * len(rows) / n).astype(int)]
 
 
-def comparison_rows(run, cases: pd.DataFrame) -> list[dict]:
+def comparison_rows(run: Path, cases: pd.DataFrame) -> list[dict]:
     """Whom the result screen of `readerstudy.quiz.build` sets beside the participant; never a simulated panel.
 
     The machine's accuracy comes from ``answers.csv`` of the run, people's and other machines' from ``readers.csv``.
@@ -62,24 +56,18 @@ def comparison_rows(run, cases: pd.DataFrame) -> list[dict]:
     SheetError
         When the run is of another quiz, or has no answers.
     """
-    run = Path(run)
     answers = rs.read_machine_sheet(run / "answers.csv", cases).set_index("image")["answer"].reindex(cases.index)
     share = rs.share_interval((answers == cases["truth"]).to_numpy(float), cases["specimen"].to_numpy())
-    rows = [{"who": "machine"} | _numbers(share)]
-    if not (run / "readers.csv").is_file():
-        return rows
-    readers = pd.read_csv(run / "readers.csv", keep_default_na=False)
-    people = readers.loc[readers["kind"] == "human", "accuracy"].astype(float).tolist()
-    who = {"machine": "other machine"} | ({"panel mean": "panel", "majority vote": "vote"} if people else {})
-    for row in readers[readers["kind"].isin(who) & (readers["decision_maker"] != "machine")].itertuples():
-        share = (row.accuracy, row.accuracy_low, row.accuracy_high)
-        rows.append({"who": who[row.kind], "name": row.decision_maker, "n": len(people)} | _numbers(share))
-        rows[-1]["readers"] = people if row.kind == "panel mean" else []
-    return rows
-
-
-def _numbers(share) -> dict:
-    return dict(zip(("accuracy", "low", "high"), map(float, share), strict=True))
+    rows, people = [("machine", "", *map(float, share))], []
+    if (run / "readers.csv").is_file():
+        readers = pd.read_csv(run / "readers.csv", keep_default_na=False, na_values=[""])
+        people = readers.loc[readers["kind"] == "human", "accuracy"].tolist()
+        who = {"machine": "other machine"} | ({"panel mean": "panel", "majority vote": "vote"} if people else {})
+        others = readers[readers["kind"].isin(who) & (readers["decision_maker"] != "machine")].replace({"kind": who})
+        columns = ["kind", "decision_maker", "accuracy", "accuracy_low", "accuracy_high"]
+        rows += list(others[columns].itertuples(index=False))
+    more = {"n": len(people), "readers": people}
+    return [dict(zip(("who", "name", "accuracy", "low", "high"), row, strict=True)) | more for row in rows]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,8 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--manifest", type=Path, help="manifest of the quiz; alone, the result screen compares with nobody")
     parser.add_argument("--out", type=Path, required=True, help="the page to write, e.g. quiz.html")
     parser.add_argument("--references", type=int, default=4, help="reference images a class")
-    language = f"{' or '.join(quiz.LANGUAGES)}; by default the browser chooses"
-    words = {"title": "heading of the page", "contact": "to whom sheets are sent", "language": language}
+    words = {
+        "title": "heading of the page",
+        "contact": "to whom sheets are sent",
+        "language": "en or de; default: the browser's",
+    }
     for name, what in words.items():
         parser.add_argument(f"--{name}", default="", help=what)
     given = parser.parse_args(arguments)
@@ -105,9 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"quiz: {error}\nThe result screen compares with nobody.", file=sys.stderr)
         chosen = {label: reference_rows(manifest, label, given.references) for label in mg.classes(manifest)}
         references = {label: [picture for _, picture in pictures(rows)] for label, rows in chosen.items()}
-        asked = pictures(manifest[manifest["split"] == "quiz"])
-        said = {name: getattr(given, name) for name in words}
-        page = quiz.build(cases, asked, references, comparison=comparison, **said)
+        said = {name: getattr(given, name) for name in words} | {"comparison": comparison}
+        page = quiz.build(cases, pictures(manifest[manifest["split"] == "quiz"]), references, **said)
     except ValueError as error:
         print(f"quiz: {error}", file=sys.stderr)
         return 2

@@ -226,7 +226,7 @@ function placed(tag, share, properties) {
 function rank(row, chance) {
   const interval = placed("i", row.low);
   interval.style.width = 100 * (row.high - row.low) + "%";
-  const marks = [placed("u", chance), ...(row.readers || []).map((share) => placed("s", share)), interval, placed("b", row.accuracy)];
+  const marks = [placed("u", chance), ...(row.who === "panel" ? row.readers : []).map((share) => placed("s", share)), interval, placed("b", row.accuracy)];
   const share = t("interval", { share: percent(row.accuracy), low: Math.round(100 * row.low), high: percent(row.high) });
   const who = t("who_" + row.who, { name: row.name, readers: t("readers", { n: row.n }) });
   return element("li", {}, element("div", { className: "who" }, who, element("span", { textContent: share })),
@@ -244,7 +244,7 @@ function finish() {
   const you = { who: "you", accuracy: correct / n, ...shareInterval(correct, n) };
   $("ranks").replaceChildren(...[you, ...data.comparison].map((row) => rank(row, chance)));
   $("axis").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((share) => placed("span", share, { textContent: percent(share) })));
-  $("ranks-note").textContent = [t("guessing", { share: percent(chance) }), data.comparison.some((row) => row.readers) ? t("strokes") : "",
+  $("ranks-note").textContent = [t("guessing", { share: percent(chance) }), data.comparison.some((row) => row.who === "panel") ? t("strokes") : "",
     data.comparison.length ? t("wide", { images: t("images", { n }) }) : t("nobody")].join(" ");
   $("wrong-title").textContent = wrong.length ? t("wrong", { n: wrong.length }) : t("all_right");
   $("wrong").replaceChildren(...wrong.map((id) => {

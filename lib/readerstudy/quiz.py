@@ -90,8 +90,8 @@ def build(cases: pd.DataFrame, pictures: Iterable[tuple[str, Picture]], referenc
         Pictures of each class, which participants see before and while they answer.
     comparison : iterable of dict, optional
         Whom the result screen sets beside the participant: ``who`` ("machine", "other machine", "panel" or "vote"),
-        ``name`` (of another machine), ``n`` (readers of the panel), ``accuracy``, ``low``, ``high`` (95 %; None where
-        the page is to compute Wilson's), ``readers`` (accuracies). Never their answers.
+        ``name`` (of another machine), ``accuracy``, ``low``, ``high`` (95 %), and of the panel ``n`` and ``readers``
+        (how many, and the accuracy of each). Never their answers.
     title, contact : str, optional
         Heading of the page, and to whom sheets go, as it reads after "send it to".
     language : str, optional
