@@ -104,11 +104,11 @@ def _read_sheet(path: Path, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[Fau
     if other.all():
         return table, faults
     answers = [*cases.attrs["options"], NO_ANSWER]
-    for column, right in (("answer", answers), ("kind", KINDS)):
-        spelling = {normalise_name(value): value for value in right}  # "Pearlite" is pearlite
-        table[column] = [spelling.get(normalise_name(value), value) for value in table[column]]
     table["quiz"] = quiz
     table["image"] = table["image"].replace(dict(zip(cases["image_id"], cases.index, strict=True)))
+    for column, right in (("answer", answers), ("kind", KINDS), ("image", cases.index)):
+        spelling = {normalise_name(value): value for value in right}  # "Pearlite" is pearlite
+        table[column] = [v if v in right else spelling.get(normalise_name(v), v) for v in table[column]]
     names = table["decision_maker"]
     wrong(~table["image"].isin(cases.index), "image", "no such image in this quiz")
     wrong(~table["answer"].isin(answers), "answer", f"not an answer; take one of {', '.join(answers)}")

@@ -62,7 +62,7 @@ def text(sheet, separator=",", end="\n"):
 @pytest.mark.parametrize(
     "data",
     [
-        lambda s: text(s, ";", "\r\n").encode(),
+        lambda s: text(s.assign(image=s["image"].str.upper()), ";", "\r\n").encode(),
         lambda s: text(s.rename(columns=lambda c: c.replace("_", " ").title())).encode("utf-16"),
         lambda s: text(s.assign(answer=s["answer"].str.upper() + " ", kind="Human", decision_maker="Müller")).encode(
             "cp1252"
@@ -73,6 +73,7 @@ def test_sheets_are_read_as_programs_save_them(cases, sheet, tmp_path, data):
     (tmp_path / "anna.CSV").write_bytes(data(sheet))
     read = panel.read_sheets(tmp_path, cases)
     assert list(read["answer"]) == list(sheet["answer"]) and set(read["decision_maker"]) <= {"anna", "Müller"}
+    assert list(read["image"]) == list(sheet["image"])
     assert (read["confidence"] == 0.8).all() and (read["seconds"] == 12.5).all()
 
 
