@@ -15,9 +15,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from readerstudy.answers import NO_ANSWER, NONE_OF_THESE
 from readerstudy.pages import render_page
-from readerstudy.sheets import COLUMNS, LONGEST_NAME, OPTIONAL
+from readerstudy.sheets import COLUMNS, LONGEST_NAME, NO_ANSWER, NONE_OF_THESE, OPTIONAL
 
 LONGEST_SIDE_PX = 2048  # larger quiz images are reduced to this; the page says so beside them
 REFERENCE_SIDE_PX = 480

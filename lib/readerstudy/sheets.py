@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from readerstudy.answers import MACHINE, MEAN, NO_ANSWER, VOTE
 from spreadsheets import TABLES, Fault, column_name, fault_lines, normalise_name, number, read_table
 
+NO_ANSWER, NONE_OF_THESE = "no answer", "none of these"
 COLUMNS = ("quiz", "image", "decision_maker", "kind", "answer")
 HIGHEST = {"seconds": math.inf, "confidence": 1, "years_experience": 80}
 OPTIONAL = (*HIGHEST, "laboratory")
 KINDS = ("human", "simulated human", "machine")
+MACHINE = "machine"  # what a study's own machine is called among the readers
 LONGEST_NAME = 40
 # Spreadsheets that are not read, and might be a reader's sheet.
 OTHER_SHEETS = (".xls", ".xlsb", ".ods", ".numbers", ".docx", ".rtf", "")
@@ -74,7 +75,7 @@ def _is_reserved(name: str, kind: str) -> bool:
     """Whether a pseudonym has another meaning in the tables of results."""
     name = normalise_name(name)
     machines = kind == "human" and name == MACHINE
-    return machines or name in (VOTE, MEAN) or name.startswith("simulated") and kind != "simulated human"
+    return machines or name in ("majority vote", "panel mean") or name.startswith("simulated") and kind != "simulated human"
 
 
 def _read_sheet(path: Path, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:
