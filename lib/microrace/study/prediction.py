@@ -59,8 +59,8 @@ def predict(arguments: argparse.Namespace) -> int:
     from micrographs import batches
     from micrographs.scale import check_plausible
     from microrace import opinion_page as page
-    from microrace.training import Machine
     from microrace.opinion import SecondOpinion, drift, drift_sentences
+    from microrace.training import Machine
 
     # What is at fault with an option is told before a thousand images are read.
     if arguments.pixels_per_um is not None:
