@@ -106,7 +106,4 @@ def group_folds(rows: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[np.nd
         if len(set(validation_of[of_class])) == 1:
             for i, group in enumerate(pd.unique(groups[of_class])):
                 validation_of[of_class[groups[of_class] == group]] = i % n_folds
-    return [
-        (np.flatnonzero(validation_of != f), np.flatnonzero(validation_of == f))
-        for f in sorted(set(validation_of))
-    ]
+    return [(np.flatnonzero(validation_of != f), np.flatnonzero(validation_of == f)) for f in sorted(set(validation_of))]
