@@ -2,13 +2,9 @@
 
 import sys
 
-from micrographs import ManifestError, write_template
+from micrographs import write_template
 
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    try:
-        path, remarks = write_template(sys.argv[1])
-    except ManifestError as error:
-        sys.exit(str(error))
-    print("\n".join([*remarks, f"{path}: complete split and specimen, then: make DATASET={path} STUDY=name"]))
+try:
+    print(*write_template(sys.argv[1]), sep="\n")
+except (IndexError, ValueError) as error:
+    sys.exit(__doc__ if isinstance(error, IndexError) else str(error))

@@ -120,11 +120,10 @@ def _faults(table: pd.DataFrame, *rules) -> list[Fault]:
 def _no_such_file(path: Path) -> str:
     """What to do about a file that is not there: perhaps its name has another case or Unicode composition."""
     part = next(part for part in reversed([path, *path.parents]) if not os.path.exists(part))
-    for name in os.listdir(part.parent) if part.parent.is_dir() else []:
+    for name in os.listdir(part.parent) if os.path.isdir(part.parent) else []:
         if normalise_name(name) == normalise_name(part.name):
             same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", part.name)
-            how = "Unicode composition (accents as letters of their own)" if same else "case"
-            return f"there is no such file, but {name!r}, which differs by {how}; write that"
+            return f"{name!r} is there, which differs by {'Unicode composition' if same else 'case'}; write it that way"
     slashes = ", with / between folders" if "\\" in path.name else ""
     return f"there is no such file; give its path from the manifest's folder{slashes}"
 
@@ -228,23 +227,23 @@ def _notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the results should know about the images, in sentences."""
     notes, (train, quiz) = [], (table[table["split"] == split] for split in SPLITS)
     if (table["specimen"] == table["file"]).all() and (table["split_group"] == table["file"]).all():
-        notes.append("The manifest names no specimens: each image counts as its own, and images of one specimen in both splits "
-                     "would flatter the machine.")  # fmt: skip
+        notes.append("The manifest names no specimens, so each image counts as its own: one in both splits would flatter.")
     if quiz.empty:
         notes.append("There are no quiz images: training is validated, the comparison is skipped.")
     other = quiz[~quiz["label"].isin(train["label"])]
     if len(other):
         names = ", ".join(sorted(set(other["label"])))
-        notes.append(f"The right answer to {len(other)} quiz images is {NONE_OF_THESE!r}: no training image has their labels "
-                     f"({names}).")  # fmt: skip
+        notes.append(
+            f"{len(other)} quiz images have labels that no training image has: {NONE_OF_THESE!r} is right ({names})."
+        )
     for name in ("specimen", "split_group"):
         shared = sorted(set(quiz[name]) & set(train[name]))
         if shared and (name == "specimen" or not table["specimen"].equals(table["split_group"])):
             notes.append(f"Quiz and training images of other classes share a {name}: {', '.join(shared)}.")
     n_groups = train.groupby("label")["split_group"].nunique()
     if (n_groups == 1).any():
-        notes.append(f"In training these classes come from a single group: {', '.join(n_groups.index[n_groups == 1])}. "
-                     "Cross-validation splits them by image and flatters them.")  # fmt: skip
+        names = ", ".join(n_groups.index[n_groups == 1])
+        notes.append(f"Of one group in training, so that cross-validation splits them by image and flatters them: {names}.")
     return notes
 
 
@@ -301,9 +300,9 @@ def read_manifest(path, seed: int = 0) -> pd.DataFrame:
         a, b = table.iloc[i], table.iloc[k]
         if a["split"] != b["split"] and a["pixels"] != b["pixels"]:
             remedy = (
-                f"shows nearly the same as {a['file']!r} (line {a.name}, correlation {r:.2f}), one in train, one in quiz"
+                f"shows nearly the same as {a['file']!r} (line {a.name}, correlation {r:.2f}) in the other split; remove one"
             )
-            faults.append(Fault(int(b.name), "file", b["file"], f"{remedy}; keep both in one split, or remove one"))
+            faults.append(Fault(int(b.name), "file", b["file"], remedy))
         within.append(f"{a['file']} and {b['file']} ({r:.2f})")
         if not has_split:
             table["split_group"] = table["split_group"].replace(b["split_group"], a["split_group"])
@@ -319,7 +318,7 @@ def read_manifest(path, seed: int = 0) -> pd.DataFrame:
         table["split"] = split_by_group(table, seed)
         n = (table["split"] == "quiz").sum()
         notes.append(
-            f"The manifest has no split: {n} of {len(table)} images became the quiz, whole groups at a time (seed {seed})."
+            f"The manifest has no split: {n} of {len(table)} images became the quiz, by whole groups (seed {seed})."
         )
     return _finished(table, path, notes + _notes(table))
 
@@ -358,17 +357,18 @@ def files_of(path) -> list[Path]:
     path = Path(os.path.abspath(path))
     names = [name for name in cells.get("path", file).where(lambda place: place != "", file) if name and "\0" not in name]
     places = [Path(os.path.normpath(path.parent / name)) for name in names]
-    return [found for place in places if place.name and not place.is_dir() for found in (place, *sidecars_of(place))]
+    return [found for place in places if place.name and not os.path.isdir(place) for found in (place, *sidecars_of(place))]
 
 
-def write_template(folder) -> tuple[Path, list[str]]:
+def write_template(folder) -> list[str]:
     """Write a manifest to be completed, ``manifest.csv`` in a folder of images: one subfolder a class.
+
+    Scales are those that the files say; cells stay empty where they say none.
 
     Returns
     -------
-    path : Path
-    remarks : list of str
-        On files that are no picture, and on images whose scale is not in the file, so that its cell is empty.
+    list of str
+        What is left out and what is to be completed, in sentences.
 
     Raises
     ------
@@ -376,25 +376,23 @@ def write_template(folder) -> tuple[Path, list[str]]:
         If there is a manifest already, or no image in any subfolder.
     """
     folder, path = Path(folder), Path(folder) / "manifest.csv"
-    files = (
-        [] if path.exists() else [str(p.relative_to(folder)) for p in _natural(folder.glob("*/**/*")) if _may_be_picture(p)]
-    )
-    table = (
-        _look(pd.DataFrame({"file": files}, dtype=str).reindex(columns=COLUMNS, fill_value=""), folder)[0] if files else None
-    )
-    if table is None or not (table["fault"] == "").any():
-        remedy = (
-            "is there already; move it away" if path.exists() else "no image is there; put those of a class into a subfolder"
-        )
-        raise ManifestError(path, [Fault(0, "table", "", remedy)])
-    remarks = [f"{row.file} is left out: {row.fault}" for row in table.itertuples() if row.fault]
-    table = table[table["fault"] == ""].assign(label=table["file"].str.replace("[/\\\\].*", "", regex=True), specimen="")
+    files = [file for file in _natural(folder.glob("*/**/*")) if _may_be_picture(file)]
+    if path.exists() or not files:
+        fault = "is there already; move it away" if path.exists() else "no image; put those of a class into a subfolder"
+        raise ManifestError(path, [Fault(0, "table", "", fault)])
+    table, _ = _look(_listed(files, folder), folder)
+    left_out = [f"{row.file} is left out: {row.fault}" for row in table.itertuples() if row.fault]
+    table = table[table["fault"] == ""].assign(label=table["file"].str.replace("/.*", "", regex=True), specimen="")
     columns = ["file", "label", "split", "pixels_per_um", "specimen"]
-    table[columns].to_csv(
-        path, index=False, encoding="utf-8-sig", float_format="%.6g"
-    )  # by its mark Excel knows the encoding
+    table[columns].to_csv(path, index=False, encoding="utf-8-sig", float_format="%.6g")  # with its mark for Excel
     n = int(table["pixels_per_um"].isna().sum())
-    return path, remarks + [f"{n} of {len(table)} images do not say their scale; fill in pixels_per_um"] * bool(n)
+    return [*left_out, f"{path} names {len(table)} images; {n} of them do not say their scale: complete it"]
+
+
+def _listed(files: list[Path], folder: Path) -> pd.DataFrame:
+    """The empty manifest of some files."""
+    names = [os.path.relpath(file, folder).replace(os.sep, "/") for file in files]
+    return pd.DataFrame("", range(len(files)), COLUMNS).assign(file=names)
 
 
 # --- images to be answered -------------------------------------------------------------------------------------------
@@ -464,9 +462,7 @@ def read_images(source, pixels_per_um: float | None = None) -> tuple[pd.DataFram
     """
     if isinstance(source, list):
         path, folder, notes = None, Path(os.path.commonpath([file.parent for file in source])), []
-        table = pd.DataFrame({"file": [os.path.relpath(file, folder) for file in source]}).reindex(
-            columns=COLUMNS, fill_value=""
-        )
+        table = _listed(source, folder)
         table["pixels_per_um"] = "" if pixels_per_um is None else str(pixels_per_um)
     else:
         path = Path(os.path.abspath(source))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import warnings
 from pathlib import Path
 
 import imagecodecs
@@ -21,6 +20,7 @@ FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "BMP", "GIF", "PPM")  # beside TIF
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
+Image.MAX_IMAGE_PIXELS = None  # Pillow only warns; `_check_size` refuses
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs the faults of a file that it then raises
 
 
@@ -63,8 +63,7 @@ def picture_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     told = re.match(r"ImageJ=.*^images=(\d+)", str(page.description), re.DOTALL | re.MULTILINE)
     n = max(1 + len(more), int(told[1]) if told else 1, page.imagedepth)
     if n > 1:
-        size = f"{page.imagewidth} x {page.imagelength} px"
-        raise PictureError(f"is a stack of {n} pictures of {size}; save the one to use as a file of its own")
+        raise PictureError(f"is a stack of {n} pictures, shape {(n, *page.shape)}; save the one to use as a file of its own")
     return page
 
 
@@ -72,20 +71,15 @@ def _from_tiff(path: Path) -> tuple[np.ndarray, int]:
     """Grey values and the number of bits that they had."""
     with tifffile.TiffFile(path) as tiff:
         page = picture_page(tiff)
-        kind, bits, jpeg = (
-            getattr(page.photometric, "name", str(page.photometric)),
-            page.bitspersample,
-            page.compression in (6, 7),
-        )
+        kind, bits = getattr(page.photometric, "name", str(page.photometric)), page.bitspersample
         # A fourth channel of unknown meaning is taken for the transparency that programs forget to declare.
         alpha = [1, 2] if tuple(page.extrasamples)[:1] in ((1,), (2,)) else [1]
-        channels = {"MINISWHITE": [1], "MINISBLACK": alpha, "RGB": [3, 4], "PALETTE": [1]} | ({"YCBCR": [3]} if jpeg else {})
-        if kind not in channels:
-            raise PictureError(f"has pixels of the kind {kind}; save it as a grey or RGB picture")
-        if page.samplesperpixel not in channels[kind]:
-            raise PictureError(
-                f"has {page.samplesperpixel} channels, shape {page.shape}; save the one to use as a grey picture"
-            )
+        channels = {"MINISWHITE": [1], "MINISBLACK": alpha, "RGB": [3, 4], "PALETTE": [1]}
+        if page.compression in (6, 7):  # JPEG, which is decoded to RGB
+            channels["YCBCR"] = [3]
+        if page.samplesperpixel not in channels.get(kind, []):
+            what = f"has {page.samplesperpixel} channels of the kind {kind}, shape {page.shape}"
+            raise PictureError(f"{what}; save it as a grey or RGB picture")
         # Not every decoder minds a missing end: JPEG in TIFF fills it up and says nothing.
         if np.add(page.dataoffsets, page.databytecounts).max(initial=0) > tiff.filehandle.size:
             raise ValueError("the file is truncated")
@@ -105,17 +99,15 @@ def _from_tiff(path: Path) -> tuple[np.ndarray, int]:
 
 def _from_other(data: bytes) -> tuple[np.ndarray, int]:
     """Grey values and the number of bits that they had, of a picture in another format."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked here
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ValueError("it is of no known format") from None
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError("it is of no known format") from None
     with image:
         _check_size(image.width, image.height)
         if getattr(image, "is_animated", False) and image.format != "MPO":
             raise PictureError(f"holds {image.n_frames} pictures; save the one to use as a file of its own")
-        if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        if image.mode in ("CMYK", "LAB"):
             raise PictureError(f"has pixels of the kind {image.mode}; save it as a grey or RGB picture")
         # Pillow keeps only the high byte of 16-bit colours.
         if image.format == "PNG" and data[24] == 16 and data[25] in (2, 4, 6):
@@ -123,18 +115,14 @@ def _from_other(data: bytes) -> tuple[np.ndarray, int]:
         elif image.format == "JPEG2000":
             pixels = imagecodecs.jpeg2k_decode(data)
         else:
-            image.load()  # only this meets the missing end of a truncated file
-            grey_or_rgb = image.mode in ("L", "LA", "RGB", "RGBA", "F") or image.mode.startswith("I")
-            pixels = np.asarray(image if grey_or_rgb else image.convert("RGB"))
+            pixels = np.asarray(image.convert("RGB") if image.mode in ("1", "P", "PA") else image)
         return _upright(pixels, image.getexif().get(274)), 8 * pixels.dtype.itemsize
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:
     """Grey, or the luminance of colours; a second or fourth channel, transparency, is ignored."""
-    if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
-        pixels = pixels[..., 0]
-    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
-        pixels = pixels[..., :3].astype(np.float32) @ LUMINANCE
+    if pixels.ndim == 3:
+        pixels = pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3].astype(np.float32) @ LUMINANCE
     if pixels.ndim != 2 or not pixels.size:
         raise PictureError(f"has shape {pixels.shape}; a micrograph is one grey or colour picture")
     if not np.isfinite(pixels).all():
@@ -180,8 +168,7 @@ def read_image(path) -> np.ndarray:
         raise PictureError(
             f"cannot be read as an image ({shortened(str(error), 120)}); replace it by a whole PNG, JPEG or TIFF"
         ) from error
-    low, high = float(grey.min()), float(grey.max())
-    if low == high:
+    if grey.min() == grey.max():
         raise PictureError("is empty: all its pixels have one grey value; replace it by the picture")
     if bits <= 8:
         return np.clip(grey / np.float32(2**bits - 1), 0, 1)

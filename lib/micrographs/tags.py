@@ -1,16 +1,16 @@
 """The scale of a micrograph as instruments write it: into tags, and into text files beside the picture.
 
-Every reader returns a `PixelSize`, or None where its maker's mark is absent. A mark without a size that can be
-believed is a `ScaleError`: the resolution of a printer is then no way out. One check, `_believed`, judges them all.
+Every reader returns a `PixelSize`, or None where its maker's data hold none. Such data without a size that can be
+believed are a `ScaleError`: the resolution of a printer is then no way out. One check, `_believed`, judges them all.
 The makers' formats are as Gwyddion, Bio-Formats and RosettaSciIO document them.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 import unicodedata
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -36,8 +36,6 @@ UM_PER_UNIT = (
     | {"km": 1e9, "m": 1e6, "meter": 1e6, "cm": 1e4, "centimeter": 1e4, "mm": 1e3, "millimeter": 1e3}
     | {"nm": 1e-3, "nanometer": 1e-3, "\u00e5": 1e-4, "angstrom": 1e-4, "\u00e5ngstr\u00f6m": 1e-4, "pm": 1e-6}
 )
-# Tags of programs and instruments whose own scale is not read here: beside them the resolution is not believed.
-OTHER_MAKERS = {33628: "MetaMorph", 34361: "FluoView", 34412: "Zeiss LSM", 37706: "TVIPS", 65009: "DigitalMicrograph"}
 
 
 class ScaleError(ValueError):
@@ -45,12 +43,12 @@ class ScaleError(ValueError):
 
 
 class PixelSize(NamedTuple):
-    """Size of a pixel in um across and down, who says so, and the width in px of the image that it is of, if told."""
+    """Size of a pixel in um across and down, the width in px of the image that it is of, if told, and who says so."""
 
     x_um: float
     y_um: float
-    source: str
     width_px: float | None = None
+    source: str = ""
 
 
 def um_per(unit) -> float:
@@ -87,34 +85,33 @@ def _quantity(text: str, what: str) -> float:
 def _hitachi(said: dict) -> PixelSize:
     """``PixelSize`` in nm, ``DataSize`` in pixels."""
     um = _length(said.get("PixelSize"), "PixelSize") * 1e-3
-    return PixelSize(um, um, "Hitachi", _first_number(said.get("DataSize")))
+    return PixelSize(um, um, _first_number(said.get("DataSize")))
 
 
-def _jeol(said: dict) -> PixelSize:
+def _jeol(said: dict) -> PixelSize | None:
     """``$CM_`` and ``$SM_`` lines: the micron bar in pixels and its length, the size of a pixel, or the field."""
-    extent = said.get("CM_FULL_SIZE") or said.get("CM_IMAGE_SIZE")
-    width = _first_number(extent)
+    width = _first_number(said.get("CM_FULL_SIZE") or said.get("CM_IMAGE_SIZE"))
+    field = re.match(r"[\d.]+\s*[^\s\d.]+", said.get("CM_FIELD_OF_VIEW", ""))
     if said.get("SM_MICRON_MARKER"):
         um = _quantity(said["SM_MICRON_MARKER"], "SM_MICRON_MARKER") / _length(said.get("SM_MICRON_BAR"), "SM_MICRON_BAR")
     elif said.get("CM_PIXEL_SIZE"):
         um = _quantity(said["CM_PIXEL_SIZE"], "CM_PIXEL_SIZE")
-    elif field := re.match(r"[\d.]+\s*[^\s\d.]+", said.get("CM_FIELD_OF_VIEW", "")):
+    elif field:
         um = _quantity(field[0], "CM_FIELD_OF_VIEW") / _length(width, "CM_FULL_SIZE")
     else:
-        raise ScaleError(f"its JEOL metadata hold no micron bar and no size of a pixel; {REMEDY}")
-    return PixelSize(um, um, "JEOL", width)
+        return None
+    return PixelSize(um, um, width)
 
 
 def _tescan(said: dict) -> PixelSize:
     """``PixelSizeX`` and ``PixelSizeY`` in m; an axis may point down. How wide the image was is not told."""
-    x, y = (_length(said.get(f"PixelSize{axis}", "").lstrip("-"), f"PixelSize{axis}") * 1e6 for axis in "XY")
-    return PixelSize(x, y, "Tescan")
+    return PixelSize(*(_length(said.get(f"PixelSize{axis}", "").lstrip("-"), f"PixelSize{axis}") * 1e6 for axis in "XY"))
 
 
 TEXTS = {
-    r"^\s*(\[SemImageFile\]|InstructName\s*=|PixelSize\s*=)": _hitachi,
-    r"^\s*\$\$?(CM|SM)_\w+": _jeol,
-    r"PixelSize[XY]\s*=": _tescan,
+    "Tescan": (r"PixelSize[XY]\s*=", _tescan),
+    "JEOL": (r"^\s*\$\$?(CM|SM)_\w+", _jeol),
+    "Hitachi": (r"^\s*(\[SemImageFile\]|(InstructName|SerialNumber|SampleName|SignalName)\s*=)", _hitachi),
 }
 
 
@@ -125,15 +122,20 @@ def _first_number(text) -> float | None:
 
 def _from_text(text: str, source: str) -> PixelSize | None:
     """What an instrument's lines of names and values say of the size of a pixel; None for any other text."""
-    for mark, read in TEXTS.items():
+    for maker, (mark, read) in TEXTS.items():
         if re.search(mark, text, re.MULTILINE):
             said = dict(re.findall(r"\$*(\w+)(?:[ \t]*=[ \t]*|[ \t]+)([^\r\n\0]*?)[ \t]*(?=[\r\n\0]|$)", text))
             try:
-                size = read(said)
+                return _sized(read(said), f"{maker} {source}")
             except ScaleError as error:
-                raise ScaleError(f"{source}: {error}") from None
-            return size._replace(source=f"{size.source} {source}")
+                raise ScaleError(f"in its {maker} {source}: {error}") from None
     return None
+
+
+def _sized(size: PixelSize | None, source: str) -> PixelSize:
+    if size is None:
+        raise ScaleError(f"its {source} hold no size of a pixel; {REMEDY}")
+    return size._replace(source=source)
 
 
 def sidecars_of(image) -> list[Path]:
@@ -144,7 +146,7 @@ def sidecars_of(image) -> list[Path]:
     image = Path(image)
     stems = (image.stem, image.name, *(f"{image.stem}-{ending}" for ending in {image.suffix[1:], image.suffix[1:].lower()}))
     names = [image.with_name(stem + ending) for stem in stems for ending in (".txt", ".TXT", ".hdr", ".HDR")]
-    return [path for path in names if path != image and path.is_file()]
+    return [path for path in names if path != image and os.path.isfile(path)]
 
 
 def sidecar(path: Path) -> PixelSize | None:
@@ -163,45 +165,29 @@ def sidecar(path: Path) -> PixelSize | None:
 # --- tags ------------------------------------------------------------------------------------------------------------
 
 
-def fei(page) -> PixelSize | None:
+def fei(data: dict, page) -> PixelSize | None:
     """FEI and Thermo Fisher: ``PixelWidth`` in m of the scan, or the field of view over ``ResolutionX``."""
-    data = page.tags.valueof(34682, page.tags.valueof(34680))
-    if data is None:
-        return None
     image, active = data.get("Image", {}), data.get("Beam", {})
     width, height = image.get("ResolutionX"), image.get("ResolutionY")
     for name in ("Scan", active.get("Scan"), "EScan", "IScan", active.get("Beam"), "EBeam", "IBeam", "IRBeam"):
         part = data.get(name, {})
         if part.get("PixelWidth"):
             x, y = (_length(part.get(key), key) for key in ("PixelWidth", "PixelHeight"))
-            return PixelSize(x * 1e6, y * 1e6, "FEI metadata", width or part.get("HorFieldsize", 0) / x or None)
+            return PixelSize(x * 1e6, y * 1e6, width or part.get("HorFieldsize", 0) / x or None)
         if part.get("HFW") and width:
             x, y = (_length(part.get(key), key) / _length(n, "ResolutionX") for key, n in (("HFW", width), ("VFW", height)))
-            return PixelSize(x * 1e6, y * 1e6, "FEI metadata", width)
-    raise ScaleError(f"its FEI metadata hold no size of a pixel; {REMEDY}")
+            return PixelSize(x * 1e6, y * 1e6, width)
+    return None
 
 
-def thermo_xml(page) -> PixelSize | None:
-    """The XML of Thermo Fisher (``PixelSize``, in m) and of its Phenom (``pixelWidth``), each with its unit; no width is told."""
-    value = page.tags.valueof(34683)
-    return None if value is None else _thermo(value if isinstance(value, bytes) else str(value).encode())
-
-
-def phenom_jpeg(data: bytes) -> PixelSize | None:
-    """The same XML as Phenom appends it to a JPEG."""
-    found = re.search(rb"<FeiImage.*?</FeiImage>", data, re.DOTALL)
-    return _thermo(found[0]) if found else None
-
-
-def _thermo(xml: bytes) -> PixelSize:
-    root = _xml(xml.decode("utf-8", "replace"))
+def thermo(data, page=None) -> PixelSize | None:
+    """The XML of Thermo Fisher (``PixelSize``) and of its Phenom (``pixelWidth``), each with its unit; no width is told."""
+    root = _xml(data.decode("utf-8", "replace") if isinstance(data, bytes) else str(data))
     for names in (("pixelWidth", "pixelHeight"), ("PixelSize/{*}X", "PixelSize/{*}Y")):
-        sizes = [
-            _length(e.text, name) * um_per(e.get("unit")) for name in names for e in root.findall(f".//{{*}}{name}")[:1]
-        ]
-        if sizes:
-            return PixelSize(sizes[0], sizes[-1], "Thermo Fisher metadata")
-    raise ScaleError(f"its Thermo Fisher metadata hold no size of a pixel; {REMEDY}")
+        found = [element for name in names for element in root.findall(f".//{{*}}{name}")[:1]]
+        if sizes := [_length(element.text, names[0]) * um_per(element.get("unit")) for element in found]:
+            return PixelSize(sizes[0], sizes[-1])
+    return None
 
 
 def _xml(text: str) -> ElementTree.Element:
@@ -212,87 +198,58 @@ def _xml(text: str) -> ElementTree.Element:
         return ElementTree.Element("none")
 
 
-def zeiss(page) -> PixelSize | None:
+def zeiss(data: dict, page) -> PixelSize | None:
     """Zeiss SmartSEM: the width of the field over that of the image; ``AP_PIXEL_SIZE`` is of the 1024 px display."""
-    data = page.tags.valueof(34118)
-    if data is None:
-        return None
 
     def um(key):
-        entry = data.get(key)
-        if entry is not None and len(entry) < 3:
-            raise ScaleError(f"{key.upper()} in its Zeiss metadata is {shortened(str(entry[-1]))!r}; {REMEDY}")
-        return entry and _length(entry[1], key.upper()) * um_per(entry[2])
+        name, number, unit = (*data.get(key, ("", None)), "")[:3]
+        return None if number is None else _length(number, key.upper()) * um_per(unit)
 
     width = _first_number(data.get("dp_image_store", ("", ""))[1])
     field, own, display = um("ap_width"), um("ap_image_pixel_size"), um("ap_pixel_size")
     if own:
-        return PixelSize(own, own, "Zeiss metadata", width or (field and field / own))
-    if field is None and display is None:
+        return PixelSize(own, own, width or (field and field / own))
+    if not field and not display:
         # Files of LEO, from before the entries had names: the fourth number is the display's pixel in m.
         unnamed = data.get("", ())
         if len(unnamed) < 4:
-            raise ScaleError(f"its Zeiss metadata hold no size of a pixel; {REMEDY}")
+            return None
         display = _length(unnamed[3], "the size of a pixel in its Zeiss metadata") * 1e6
     size = (field or display * 1024) / page.imagewidth
     # SmartSEM stores 512, 1024, 2048 ... px.
-    return PixelSize(size, size, "Zeiss metadata", width or (1024 if page.imagewidth % 512 else page.imagewidth))
+    return PixelSize(size, size, width or (1024 if page.imagewidth % 512 else page.imagewidth))
 
 
-def jeol_tem(page) -> PixelSize | None:
-    """JEOL's XML in the description: in the mode MAG of a TEM the resolution is that of the camera, magnified."""
-    description = str(page.description)
-    if not (str(page.tags.valueof("Make") or "").startswith("JEOL") or re.search("JEOL|<TemReporter", description)):
-        return None
-    said = {element.tag.split("}")[-1]: (element.text or "").strip() for element in _xml(description).iter()}
-    if said.get("EosMode") == "eosTEM" and said.get("ModeString") == "MAG":
-        magnification = _length(said.get("SelectorValue"), "JEOL's magnification")
-        return PixelSize(*(size / magnification for size in _resolution(page)), "JEOL metadata")
-    raise ScaleError(f"its JEOL metadata hold no size of a pixel that can be read; {REMEDY}")
-
-
-def olympus(page) -> PixelSize | None:
+def olympus(data: dict, page) -> PixelSize:
     """Olympus SIS: ``pixelsizex`` in m."""
-    if 33560 not in page.tags:
+    data = (page.tags.valueof(33471) or {}) | data
+    return PixelSize(*(_length(data.get(f"pixelsize{axis}"), f"pixelsize{axis}") * 1e6 for axis in "xy"))
+
+
+def jeol_tem(text: str, page) -> PixelSize | None:
+    """JEOL's XML: in the mode MAG of a TEM the resolution is that of the camera, magnified."""
+    said = {element.tag.split("}")[-1]: (element.text or "").strip() for element in _xml(text).iter()}
+    if said.get("EosMode") != "eosTEM" or said.get("ModeString") != "MAG":
         return None
-    data = (page.tags.valueof(33471) or {}) | (page.tags.valueof(33560) or {})
-    return PixelSize(*(_length(data.get(f"pixelsize{a}"), f"pixelsize{a}") * 1e6 for a in "xy"), "Olympus metadata")
+    magnification = _length(said.get("SelectorValue"), "JEOL's magnification")
+    return PixelSize(*(size / magnification for size in _resolution(page)))
 
 
-def ome(page) -> PixelSize | None:
+def ome(text: str, page) -> PixelSize | None:
     """OME-XML: ``PhysicalSizeX`` with its unit, um where there is none."""
-    if not re.search(r"OME>\s*$", str(page.description)):
-        return None
-    pixels = next((e.attrib for e in _xml(page.description).iter() if e.tag.split("}")[-1] == "Pixels"), {})
+    pixels = next((e.attrib for e in _xml(text).iter() if e.tag.split("}")[-1] == "Pixels"), {})
     if not any(name.startswith("PhysicalSize") for name in pixels):
-        raise ScaleError(f"its OME metadata hold no size of a pixel; {REMEDY}")
-    names = [f"PhysicalSize{a}" for a in "XY"]
-    sizes = [_length(pixels.get(name), name) * um_per(pixels.get(f"{name}Unit", "um")) for name in names]
-    return PixelSize(*sizes, "OME metadata", pixels.get("SizeX"))
-
-
-def imagej(page) -> PixelSize | None:
-    """ImageJ: the resolution in pixels a ``unit``, and down in pixels a ``yunit`` where that is another."""
-    said = dict(re.findall(r"^(\w+)=(.*?)\s*$", str(page.description), re.MULTILINE))
-    unit = said.get("unit", "").casefold()
-    if "ImageJ" not in said or unit in ("", "pixel", "pixels"):
         return None
-    um = um_per(unit), um_per(said.get("yunit", unit))
-    sizes = [u / _ratio(page, f"{axis}Resolution") for u, axis in zip(um, "XY", strict=True)]
-    # ImageJ takes the dots per inch or cm of any file that it opens for its scale.
-    return PixelSize(*sizes, RESOLUTION if um[0] >= UM_PER_UNIT["cm"] else "ImageJ metadata")
+    names = [f"PhysicalSize{axis}" for axis in "XY"]
+    sizes = [_length(pixels.get(name), name) * um_per(pixels.get(f"{name}Unit", "um")) for name in names]
+    return PixelSize(*sizes, pixels.get("SizeX"))
 
 
-def embedded_text(page) -> PixelSize | None:
-    """Instruments' lines of names and values in a tag: Tescan's 50431, Hitachi's 40092 in UTF-16, a description."""
-    for code, encoding in ((50431, "latin-1"), (40092, "utf-16-le"), (270, "latin-1")):
-        value = page.tags.valueof(code) or b""
-        text = value if isinstance(value, str) else bytes(value).decode(encoding, "replace")
-        if size := _from_text(text, "metadata"):
-            return size
-    if 50431 in page.tags:
-        raise ScaleError(f"its Tescan metadata hold no size of a pixel; {REMEDY}")
-    return None
+def imagej(text: str, page) -> PixelSize:
+    """ImageJ: the resolution in pixels a ``unit``, and down in pixels a ``yunit`` where that is another."""
+    said = dict(re.findall(r"^(\w+)=(.*?)\s*$", text, re.MULTILINE))
+    units = said["unit"], said.get("yunit", said["unit"])
+    return PixelSize(*(um_per(unit) / _ratio(page, f"{axis}Resolution") for unit, axis in zip(units, "XY", strict=True)))
 
 
 def _ratio(page, name: str) -> float:
@@ -306,18 +263,50 @@ def _resolution(page) -> tuple[float, float]:
     return um / _ratio(page, "XResolution"), um / _ratio(page, "YResolution")
 
 
+# By their private tags; where there is no reader, the maker's data are not understood.
+TAGS = {
+    "FEI": ((34682, 34680), fei),
+    "Thermo Fisher": ((34683,), thermo),
+    "Zeiss": ((34118,), zeiss),
+    "Olympus": ((33560,), olympus),
+    "MetaMorph, FluoView, Zeiss LSM, TVIPS or DigitalMicrograph": ((33628, 34361, 34412, 37706, 65009), None),
+}
+# By a mark in the description. ImageJ takes the dots per inch or cm of any file that it opens for its scale.
+DESCRIPTIONS = {
+    "JEOL": ("JEOL|<TemReporter", jeol_tem),
+    "OME": (r"OME>\s*\Z", ome),
+    RESOLUTION: (r'(?ms)^ImageJ=.*^unit=(in|inche?s?|"|c?m|centimet(er|re)s?|met(er|re)s?)\s*$', imagej),
+    "ImageJ": (r"(?ms)^ImageJ=.*^unit=(?!pixels?\s*$)\S", imagej),
+}
+
+
+def maker(page) -> PixelSize | None:
+    """What the first maker whose data are in a page says of the size of a pixel."""
+    for name, (codes, read) in TAGS.items():
+        for data in (page.tags.valueof(code) for code in codes if code in page.tags):
+            return _sized(read and read(data, page), f"{name} metadata")
+    for code, encoding in ((50431, "latin-1"), (40092, "utf-16-le")):  # Tescan's binary blocks, and Hitachi's
+        value = page.tags.valueof(code) or b""
+        text = value if isinstance(value, str) else bytes(value).decode(encoding, "replace")
+        if (size := _from_text(text, "metadata")) or (value and code == 50431):
+            return _sized(size, "Tescan metadata" if size is None else size.source)
+    for name, (mark, read) in DESCRIPTIONS.items():
+        if re.search(mark, str(page.description)):
+            return _sized(read(str(page.description), page), name if name == RESOLUTION else f"{name} metadata")
+    return None
+
+
 def resolution(page) -> PixelSize | None:
     """The bare TIFF resolution, where no maker's mark says that there is something better."""
-    for code, maker in OTHER_MAKERS.items():
-        if code in page.tags:
-            raise ScaleError(f"the metadata of {maker} in it are not read; {REMEDY}")
     if "XResolution" not in page.tags or page.tags.valueof("ResolutionUnit", 2) not in (2, 3):
         return None
-    return PixelSize(*_resolution(page), RESOLUTION)
+    return PixelSize(*_resolution(page), None, RESOLUTION)
 
 
-# The more an entry knows, the earlier it comes.
-TIFF_READERS = (fei, thermo_xml, zeiss, jeol_tem, olympus, embedded_text, ome, imagej)
+def phenom_jpeg(data: bytes) -> PixelSize | None:
+    """The XML of a Phenom, appended to a JPEG."""
+    found = re.search(rb"<FeiImage.*?</FeiImage>", data, re.DOTALL)
+    return _sized(thermo(found[0]), "Thermo Fisher metadata") if found else None
 
 
 # --- what is believed ------------------------------------------------------------------------------------------------
@@ -344,7 +333,7 @@ def check_plausible(pixels_per_um: float) -> float:
 
 def _believed(size: PixelSize, width_px: int) -> tuple[float, str]:
     """Scale and source, unless the size of a pixel is of another image or of a print."""
-    x, y, source, recorded = size
+    x, y, recorded, source = size
     if recorded is not None and round(_length(recorded, f"the width in {source}")) != width_px:
         was = f"{source} is of an image {float(recorded):.0f} px wide, and this one has {width_px}"
         raise ScaleError(f"{was}: it was cropped or resized; {REMEDY}")
@@ -373,11 +362,11 @@ def read_scale(path) -> tuple[float, str]:
     ScaleError
         If the file carries no scale, an implausible one, two that differ, or pixels that are not square.
     """
-    path, page, found, wrong = Path(path), None, [], []
+    path, found, wrong = Path(path), [], []
 
-    def look(*readers) -> None:
+    def look(read, what) -> None:
         try:
-            if size := next(filter(None, (read() for read in readers)), None):
+            if size := read(what):
                 found.append(_believed(size, width_px))
         except ScaleError as error:
             wrong.append(error)
@@ -388,10 +377,10 @@ def read_scale(path) -> tuple[float, str]:
         with tifffile.TiffFile(path) if is_tiff else Image.open(path, formats=FORMATS) as file:
             page = picture_page(file) if is_tiff else None
             width_px = page.imagewidth if is_tiff else file.width
-            look(*(partial(read, page) for read in TIFF_READERS) if page else [partial(phenom_jpeg, path.read_bytes())])
-            look(partial(sidecar, path))
-            if page and not found and not wrong:
-                look(partial(resolution, page))
+            look(*((maker, page) if is_tiff else (phenom_jpeg, path.read_bytes())))
+            look(sidecar, path)
+            if is_tiff and not found and not wrong:
+                look(resolution, page)
     except Exception as error:  # whatever a damaged file makes its readers raise
         raise ScaleError(f"its tags cannot be read ({shortened(str(error))}); {REMEDY}") from error
     if len(found) > 1 and not math.isclose(found[0][0], found[1][0], rel_tol=0.02):
