@@ -9,6 +9,7 @@ mirroring an image only permutes them.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -116,10 +117,10 @@ def find(signatures: list, read) -> list[tuple[int, int, float]]:
         apart = np.bitwise_count(variants ^ own).sum(axis=2, dtype=np.int32).min(axis=1)
         close = set(np.flatnonzero(apart < MOST_BITS_THAT_DIFFER * n_bits)) - {row}
         pairs |= {(known[min(row, k)], known[max(row, k)]) for k in close}
+    read = lru_cache(2)(read)
     for i, k in sorted(pairs):
-        first, second = read(i), read(k)
+        r = correlation(read(i), read(k))
         # Either way: a single large edge may be found again in a picture of something else.
-        r = min(correlation(first, second), correlation(second, first))
-        if r >= LEAST_CORRELATION:
+        if r >= LEAST_CORRELATION and (r := min(r, correlation(read(k), read(i)))) >= LEAST_CORRELATION:
             found.append((i, k, r))
     return found
