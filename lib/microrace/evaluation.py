@@ -15,7 +15,7 @@ from microrace.features import FeatureStore
 from microrace.machine import Machine
 from microrace.settings import NONE_RULES, TrainingConfig
 from microrace.training import TrainingResult, folds_of
-from readerstudy.accuracy import score_with_intervals
+from readerstudy import score_with_intervals
 
 
 def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.DataFrame | None]:
