@@ -198,7 +198,7 @@ def _group_key(name: str) -> str:
 def _rule_faults(table: pd.DataFrame) -> list[Fault]:
     """Labels that cannot be meant as written, classes that cannot be learned, images given twice, and leaks."""
     label, split, train, line = table["label"], table["split"], table["split"] == "train", table.index.to_series()
-    spelling, group = label.map(normalise_name), table["split_group"].map(_group_key)
+    spelling = label.map(normalise_name)
     # "Pearlite" in the quiz would quietly become "none of these".
     usual = label.groupby(spelling).transform(lambda same: same.value_counts().index[0])
     learned = train & ~spelling.isin(["", NONE_OF_THESE, *RESERVED_LABELS])
@@ -206,7 +206,8 @@ def _rule_faults(table: pd.DataFrame) -> list[Fault]:
     first = line.groupby(table["pixels"]).transform("first")
     twice = (first != line) & (table["pixels"] != "") & ~table["file"].duplicated()
     # Quiz images of no training class may come from a training specimen: nothing of their class leaks.
-    both = split.groupby([spelling, group]).transform("nunique") > 1
+    groups = [[spelling, table[name].map(_group_key)] for name in ("specimen", "split_group")]
+    both = np.any([split.groupby(keys).transform("nunique") > 1 for keys in groups], axis=0)
     remedy = "has images of one class in train too; keep a group (specimen) within one split, however it is spelt"
     faults = _faults(
         table,
@@ -240,7 +241,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
     for name in ("specimen", "split_group"):
         shared = sorted(set(quiz[name]) & set(train[name]))
         if shared and (name == "specimen" or not table["specimen"].equals(table["split_group"])):
-            notes.append(f"Quiz and training images of other classes share a {name}: {', '.join(shared)}.")
+            notes.append(f"In training and in the quiz, with other classes on either side: {name} {', '.join(shared)}.")
     n_groups = train.groupby("label")["split_group"].nunique()
     if (n_groups == 1).any():
         names = ", ".join(n_groups.index[n_groups == 1])
