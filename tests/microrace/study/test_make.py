@@ -31,7 +31,7 @@ def values(words, option):
 
 
 @pytest.mark.parametrize(
-    "place", ["plain.csv", "two words/ümläute.csv", "it's \"quoted\".csv", "a & b; (c) <d>.csv", "back\\slash.csv"]
+    "place", ["plain.csv", "two words/ümläute.csv", 'it\'s "quoted".csv', "a & b; (c) <d>.csv", "back\\slash.csv"]
 )
 def test_any_path_reaches_the_study_as_one_word(place):
     words = asked(f"DATASET={place}", f"PANEL=panel of {place}")
