@@ -25,7 +25,7 @@ class Toy:
 @pytest.fixture
 def toy_study(tmp_path, tiny_manifest, monkeypatch):
     monkeypatch.setattr(runner, "CHAIN", toy.CHAIN)
-    monkeypatch.setattr(runner, "TRAINING", {"02-learn"})
+    monkeypatch.setattr(runner, "TRAINING", {"01-data", "02-learn"})
     monkeypatch.setattr(paths, "NOTEBOOKS", toy.write_notebooks(tmp_path / "notebooks"))
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")

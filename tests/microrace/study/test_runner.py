@@ -20,7 +20,8 @@ from microrace.study import report, runner
 AS_A_PROCESS = f"""
 import sys; from pathlib import Path
 from microrace import paths; from microrace.study import runner; from microrace.study.__main__ import main
-paths.NOTEBOOKS, paths.RUNS, runner.CHAIN, runner.TRAINING = Path("notebooks"), Path("runs"), {toy.CHAIN!r}, {{"02-learn"}}
+paths.NOTEBOOKS, paths.RUNS = Path("notebooks"), Path("runs")
+runner.CHAIN, runner.TRAINING = {toy.CHAIN!r}, {{"01-data", "02-learn"}}
 code = main(["run", "--study", "toy", *sys.argv[1:]])
 print("loaded:", *sorted({{"numpy", "pandas", "torch", "papermill", "nbconvert", "jinja2", "IPython"}} & set(sys.modules)))
 sys.exit(code)
@@ -66,7 +67,7 @@ def test_a_moved_folder_has_nothing_to_do(finished_toy, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("file", "again"),
     # Another style of figures does not train anything again; a page's template counts as code does.
-    [("microrace/figures/style.py", ["01-data", "03-show"]), ("readerstudy/quiz.html.j2", [*toy.CHAIN])],
+    [("microrace/figures/style.py", ["03-show"]), ("readerstudy/quiz.html.j2", [*toy.CHAIN])],
 )
 def test_a_changed_file_of_the_library_runs_what_uses_it(finished_toy, monkeypatch, file, again):
     library = runner.hash_library()
