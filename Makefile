@@ -82,9 +82,9 @@ lab: env  ## open the notebooks in JupyterLab; ARGS= for it
 	@$(call render,quiz1)
 	@$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir . --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-quiz: env  ## write the quiz page of STUDY= (default quiz1) or DATASET=; ARGS= --title, --contact, --references, --lang
+quiz: env  ## write the quiz page of STUDY= (default quiz1) or DATASET=; ARGS= --title, --contact, --references, --language
 	@$(if $(strip $(DATASET)),:,$(call render,$(ABOUT)))
-	@$(PY) -m readerstudy.quiz --out runs/$(call quote,$(ABOUT))/quiz.html $(if $(wildcard runs/$(ABOUT)/manifest.csv),--run runs/$(ABOUT)) \
+	@$(PY) -m microrace.readers --out runs/$(call quote,$(ABOUT))/quiz.html $(if $(wildcard runs/$(ABOUT)/manifest.csv),--run runs/$(ABOUT)) \
 	  --manifest $(call quote,$(or $(DATASET),$(wildcard runs/$(ABOUT)/manifest.csv),data/rendered/$(ABOUT)/manifest.csv)) $(ARGS)
 
 IMAGES ?=

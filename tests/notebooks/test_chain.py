@@ -7,11 +7,14 @@ import shutil
 import nbformat
 import pandas as pd
 import pytest
+import replica
+from PIL import Image
 
-from micrographs import manifest as manifests
+import micrographs as mg
+import readerstudy as rs
+from micrographs import uhcsdb
 from microrace import paths
-from readerstudy import sheets as panels
-from readerstudy import simulated
+from microrace.readers import cases_of
 from small import run
 from tiny import make_tiny_manifest
 
@@ -31,7 +34,7 @@ def test_every_notebook_hands_over_what_it_promises_and_the_numbers_agree(finish
     )
     assert (readers["kind"] == "simulated human").sum() == 4
     scores = pd.read_csv(finished / "scores.csv", keep_default_na=False)
-    truth = manifests.truth(manifests.read_manifest(finished / "manifest.csv")).reindex(scores["image"])
+    truth = mg.truth(mg.read_manifest(finished / "manifest.csv")).reindex(scores["image"])
     assert (scores["answer"].to_numpy() == truth.to_numpy()).mean() == pytest.approx(metrics["accuracy"]["value"])
 
 
@@ -49,13 +52,11 @@ def test_the_record_names_versions_data_commit_and_parameters_and_the_report_no_
     assert str(finished.parents[1]) not in (finished / "report.html").read_text()
 
 
-def test_a_panel_of_ones_own_flows_through(finished, tiny_manifest, tmp_path):
-    manifest = manifests.read_manifest(tiny_manifest)
-    sheet = simulated.simulate(manifest, n_readers=2, seed=5).assign(kind="human")
+def test_a_panel_of_ones_own_flows_through(finished, tmp_path):
+    cases = cases_of(mg.read_manifest(finished / "manifest.csv"))
+    sheet = rs.simulate(cases, cases.attrs["options"], n_readers=2, seed=5).assign(kind="human")
     sheet["decision_maker"] = sheet["decision_maker"].str.replace("simulated", "reader")
-    # As the quiz page writes them: images by their content, one sheet a reader.
-    opaque = {f: panels.opaque_image_id(sheet["quiz"][0], h) for f, h in manifest.set_index("file")["sha256"].items()}
-    sheet["image"] = sheet["image"].map(opaque)
+    sheet["image"] = sheet["image"].map(cases["image_id"])  # as the quiz page writes them
     panel = tmp_path / "panel"
     panel.mkdir()
     for reader, rows in sheet.groupby("decision_maker"):
@@ -96,6 +97,20 @@ def test_the_chain_runs_on_the_real_micrographs(shared_manifest, tmp_path):
     assert metrics["n_train"] == 134 and metrics["n_quiz"] == 36
     assert metrics["scale_alone"]["accuracy"]["value"] > metrics["scale_alone"]["accuracy"]["low"]
     assert json.loads((tmp_path / "uhcs" / "dataset.json").read_text())["simulated"] is False
+
+
+def test_the_public_archive_becomes_a_study_by_one_command(tmp_path, monkeypatch):
+    with replica.Server(replica.make_replica(tmp_path / "archive")) as server:
+        monkeypatch.setenv("MICRORACE_UHCSDB_URL", server.url)
+        monkeypatch.setattr(uhcsdb, "SELECTIONS", server.folder / "selections.csv")
+        monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+        assert run(tmp_path / "runs", "uhcs", "uhcsdb", "selection=whole", stems=("01-micrographs",)) == 0
+    assert (tmp_path / "data" / "uhcsdb" / "manifest-whole.csv").is_file()
+    # Whose micrographs they are is said in the report and in every figure.
+    assert "doi:10.1007/s40192-017-0097-0" in (tmp_path / "runs" / "uhcs" / "report.html").read_text()
+    for picture in (tmp_path / "runs" / "uhcs" / "figures").glob("*.png"):
+        with Image.open(picture) as image:
+            assert "DeCost" in image.info.get("Copyright", ""), picture.name
 
 
 def test_threads_and_workers_change_no_answer(tiny_manifest, tmp_path, monkeypatch):

@@ -66,7 +66,7 @@ def hash_value(value) -> str:
 
 def hash_dataset(manifest: Path) -> str:
     """Return a hash of a manifest's bytes and of those of every image that it lists, without judging either."""
-    from micrographs.files import files_of
+    from micrographs import files_of
 
     return hash_value([sha256(path) for path in (manifest, *files_of(manifest))])
 
@@ -136,11 +136,11 @@ def check_inputs(dataset: Path, panel: str, scheduler: str, resolved: dict[str, 
     ValueError, FileNotFoundError
         With what those who read them found.
     """
-    from micrographs.manifest import read_manifest
-    from microrace.backbones import build_backbone
+    from micrographs import read_manifest
+    from microrace.network import build_backbone
+    from microrace.readers import cases_of
     from microrace.training import TrainingConfig
-    from readerstudy.protocol import read_protocol
-    from readerstudy.sheets import read_sheets
+    from readerstudy import read_protocol, read_sheets
 
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
     for values in resolved.values():
@@ -152,7 +152,7 @@ def check_inputs(dataset: Path, panel: str, scheduler: str, resolved: dict[str, 
     if not (manifest["split"] == "train").any():
         raise StudyError(f"{dataset}: no row has the split 'train', so there is nothing to learn from")
     if panel:
-        read_sheets(panel, manifest)
+        read_sheets(panel, cases_of(manifest))
         read_protocol(panel)
     if scheduler:
         try:
@@ -230,13 +230,13 @@ def run(
     state, given = report.read_json(run_dir.with_name(like or study) / "run.json"), given_values(parameters)
     notebooks = {name: read_notebook(paths.NOTEBOOKS / f"{name}.ipynb") for name in CHAIN}
     declared = {name: found for name, (_, found) in notebooks.items()}
-    selection = given.pop("selection", "")
+    selection = given.pop("selection", "quiz-like")
     given = given if replace else kept(run_dir, state.get("given", {}), given, declared)
     resolve(declared, given, {})
-    if dataset and not Path(dataset).is_file():  # the name of an archive, perhaps; to tell takes a second
+    if str(dataset) == "uhcsdb":
         from micrographs import uhcsdb
 
-        dataset = uhcsdb.manifest_of(dataset, [f"selection={selection}"] if selection else [])[0]
+        dataset = uhcsdb.fetch(selection, paths.DATA / "uhcsdb")
     # "Again, with a panel" need not say the data once more.
     known = state.get("data", {}).get("manifest")
     dataset = Path(os.path.abspath(dataset or (paths.ROOT / known if known else paths.RENDERED / study / "manifest.csv")))
