@@ -53,7 +53,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONWARNINGS
 quote = '$(subst ','\'',$(1))'
 PY = $(call quote,$(PYTHON))
 given = $(if $(strip $(2)),$(1) $(call quote,$(2)))
-RUN = $(PY) -m microrace.study run $(call given,--panel,$(PANEL)) --jobs $(JOBS) $(call given,--scheduler,$(SCHEDULER)) \
+RUN = $(PY) -m microrace.study $(call given,--panel,$(PANEL)) --jobs $(JOBS) $(call given,--scheduler,$(SCHEDULER)) \
 	$(PARAMS) $(if $(filter file,$(origin SEED)),,-p seed=$(SEED))
 # The study that a target is about, if none is named; quiz1 and quiz2 are rendered where they are not there yet.
 ABOUT = $(or $(STUDY),quiz1)
@@ -96,7 +96,7 @@ sweep: env  ## run the full grid of "what matters" for STUDY= (default quiz1), o
 	@$(MAKE) --no-print-directory all STUDY=$(call quote,$(ABOUT)) PARAMS=$(call quote,-p grid=full -p n_seeds=3 $(PARAMS))
 
 figures: env  ## publish the figures and numbers of STUDY= (default quiz1) in figures/; ARGS=--replace where less is known than there
-	@$(PY) -m microrace.study publish --study $(call quote,$(ABOUT)) $(ARGS)
+	@$(PY) tests/reproduce.py publish --study $(call quote,$(ABOUT)) $(ARGS)
 
 NAME ?=
 figure: env  ## draw one figure of STUDY= (default quiz1) again, NAME=confusion
@@ -105,7 +105,7 @@ figure: env  ## draw one figure of STUDY= (default quiz1) again, NAME=confusion
 
 verify: env  ## run STUDY= (default quiz1) again: is each published number REPRODUCED? ARGS=--bytes compares files, --skip-sweep is quick
 	@$(call render,$(ABOUT))
-	@$(PY) -m microrace.study verify --study $(call quote,$(ABOUT)) $(call given,--dataset,$(DATASET)) $(ARGS)
+	@$(PY) tests/reproduce.py verify --study $(call quote,$(ABOUT)) $(call given,--dataset,$(DATASET)) $(ARGS)
 
 tolerance: env  ## run STUDY= (default quiz1) with three more seeds: how far numbers may be off when reproduced
 	@for seed in 101 102 103; do $(RUN) --study $(call quote,$(ABOUT))-seed$$seed --like $(call quote,$(ABOUT)) \

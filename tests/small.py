@@ -27,5 +27,5 @@ def run(runs_dir, name, manifest, *parameters, options=(), stems=tuple(runner.CH
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "RUNS", runs_dir)
         patch.setattr(runner, "CHAIN", {stem: runner.CHAIN[stem] for stem in stems})
-        words = ["run", "--study", name, "--dataset", manifest, *small_for(stems, *parameters), *options]
+        words = ["--study", name, "--dataset", manifest, *small_for(stems, *parameters), *options]
         return main([str(word) for word in words])

@@ -9,7 +9,7 @@ PARAMETERS = {
     "01-data": 'run_dir: str = ""  # folder\ndataset: str = ""  # manifest\nseed: int = 0  # of all\n',
     "02-learn": (
         'run_dir: str = ""  # folder\nseed: int = 0  # of the weights\nepochs: int = 3  # passes\n'
-        'rate: float = 0.1  # 0 to 0.5; step\nseconds: float = 0.0  # an epoch takes\n'
+        "rate: float = 0.1  # 0 to 0.5; step\nseconds: float = 0.0  # an epoch takes\n"
         'grid: str = "none"  # "none", "small" or "full"\ndeep: bool = False  # or not\n'
         'fail: str = ""  # what to raise\n'
     ),

@@ -34,7 +34,7 @@ from microrace.study.__main__ import main
 runner.CHAIN = {name: runner.CHAIN[name] for name in json.loads(sys.argv[1])}
 paths.RUNS = Path(sys.argv[2])
 sys.exit(main(sys.argv[3:]))
-' "$CHAIN" "$PLACE/runs" run --study small --dataset "${MANIFEST:-$PLACE/rendered/manifest.csv}" "$@"
+' "$CHAIN" "$PLACE/runs" --study small --dataset "${MANIFEST:-$PLACE/rendered/manifest.csv}" "$@"
 """
 
 

@@ -1,1 +1,1 @@
-"""Runs a study: its parameters, the runner, the report, and what is published of it."""
+"""Runs a study: its parameters, the runner, the report."""

@@ -83,7 +83,7 @@ def given_values(given: list[str]) -> dict[str, str]:
     found = {}
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals:
             raise StudyError(f"-p {text}: write -p name=value")
         if name in found:
             raise StudyError(f"parameter {name} is given twice, as {found[name]} and {value}; leave one out")

@@ -1,6 +1,6 @@
 """Runs a study: the notebooks in order, each once, with nothing left half done.
 
-``python -m microrace.study run --study NAME`` executes `CHAIN` through papermill into ``runs/NAME``::
+``python -m microrace.study --study NAME`` executes `CHAIN` through papermill into ``runs/NAME``::
 
     runs/NAME/run.json        what ran, with which data, parameters, versions, commit, and how long it took
     runs/NAME/report.html     the executed notebooks on one page
@@ -16,7 +16,6 @@ nothing to do takes a fraction of a second.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -71,10 +70,10 @@ def hash_dataset(manifest: Path) -> str:
     return hash_value([sha256(path) for path in (manifest, *files_of(manifest))])
 
 
-def write_json(path: Path, value: dict) -> None:
-    """Write a dictionary, whole or not at all."""
+def write(path: Path, value: dict | str) -> None:
+    """Write a text, or a dictionary as JSON, whole or not at all."""
     with written_whole(path) as file:
-        file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        file.write_text(value if isinstance(value, str) else json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def outputs_below(run_dir: Path) -> dict[str, tuple[int, int]]:
@@ -92,12 +91,12 @@ def hash_library() -> dict[str, str]:
 
 def origins() -> dict:
     """Return what a run comes from, for its record: the versions of all packages, the commit, the computer."""
-    versions = {found.name: found.version for found in importlib.metadata.distributions()}
-    versions |= {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
+    versions |= {found.name: found.version for found in importlib.metadata.distributions()}
     command = f"git -C {shlex.quote(str(paths.ROOT))} describe --always --dirty --abbrev=40 --exclude='*'"
     status, commit = subprocess.getstatusoutput(command)
-    host = {"platform": platform.platform(), "cores": os.cpu_count()}
-    return {"versions": dict(sorted(versions.items())), "commit": None if status else commit, "host": host}
+    host = f"{platform.platform()}, {os.cpu_count()} cores"
+    return {"versions": versions, "commit": None if status else commit, "host": host}
 
 
 def execute(source: Path, executed: Path, parameters: dict) -> None:
@@ -122,8 +121,7 @@ def execute(source: Path, executed: Path, parameters: dict) -> None:
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )  # fmt: skip
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
-        said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-        end = "\n    ".join(said[-25:])
+        end = "\n    ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()[-25:])
         raise StudyError(f"{source.stem} stopped:\n    {end}\nThe notebook up to there: {unfinished}", 1) from None
     os.replace(unfinished, executed)
 
@@ -142,12 +140,10 @@ def check_inputs(dataset: Path, panel: str, scheduler: str, resolved: dict[str, 
     from microrace.training import TrainingConfig
     from readerstudy import read_protocol, read_sheets
 
-    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
     for values in resolved.values():
-        if "n_folds" in values:
-            config = TrainingConfig(**{name: value for name, value in values.items() if name in fields})
-            if (config.backbone, config.weights) != (TrainingConfig.backbone, TrainingConfig.weights):
-                build_backbone(config.backbone, config.weights)
+        config = TrainingConfig(**{name: v for name, v in values.items() if name in TrainingConfig.__dataclass_fields__})
+        if config.backbone != TrainingConfig.backbone or config.weights != TrainingConfig.weights:
+            build_backbone(config.backbone, config.weights)
     manifest = read_manifest(dataset)
     if not (manifest["split"] == "train").any():
         raise StudyError(f"{dataset}: no row has the split 'train', so there is nothing to learn from")
@@ -232,7 +228,6 @@ def run(
     declared = {name: found for name, (_, found) in notebooks.items()}
     selection = given.pop("selection", "quiz-like")
     given = given if replace else kept(run_dir, state.get("given", {}), given, declared)
-    resolve(declared, given, {})
     if str(dataset) == "uhcsdb":
         from micrographs import uhcsdb
 
@@ -270,9 +265,7 @@ def run(
     if not all(is_finished(name, state.get("notebooks", {})) for name in CHAIN):
         check_inputs(dataset, panel, scheduler, resolved)
     elif page.is_file() and state.get("page") == made_with:
-        print(
-            "\n".join([f"{study}: nothing to do, every notebook is up to date", *report.summary(run_dir), f"report: {page}"])
-        )
+        print("\n".join([f"{study}: nothing to do, every notebook is up to date", *report.summary(run_dir), str(page)]))
         return run_dir
     (run_dir / "notebooks").mkdir(parents=True, exist_ok=True)
     try:
@@ -281,37 +274,26 @@ def run(
         raise StudyError(f"{run_dir}: another run is working there; wait for it or choose another --study") from None
     with lock:
         records = report.read_json(run_dir / "run.json").get("notebooks", {})  # as another run may have left them meanwhile
-        state = {
-            "study": study,
-            "status": "running",
-            "given": given,
-            "data": data,
-            "panel": panel,
-            "notebooks": records,
-        } | origin
+        answers = panel and os.path.relpath(panel, paths.ROOT)
+        state = dict(study=study, status="running", given=given, data=data, panel=answers, notebooks=records, **origin)
         for number, name in enumerate(CHAIN, start=1):
             if is_finished(name, records):
                 continue
             # What an earlier run of this notebook left is out of date from here on, whether or not this one ends well.
             for old in records.pop(name, {"outputs": {}})["outputs"]:
                 (run_dir / old).unlink(missing_ok=True)
-            write_json(run_dir / "run.json", state)
-            before, begun, label = outputs_below(run_dir), time.time(), f"{study} [{number}/{len(CHAIN)}] {name}"
+            write(run_dir / "run.json", state)
+            before, begun, label = outputs_below(run_dir), time.monotonic(), f"{study} [{number}/{len(CHAIN)}] {name}"
             print(f"{label} ...", flush=True)
             execute(paths.NOTEBOOKS / f"{name}.ipynb", run_dir / "notebooks" / f"{name}.ipynb", resolved[name])
+            seconds = round(time.monotonic() - begun, 1)
             written = {file: sha256(run_dir / file) for file, s in outputs_below(run_dir).items() if before.get(file) != s}
             for other in records.values():  # a file belongs to whichever notebook wrote it last
                 other["outputs"] = {file: digest for file, digest in other["outputs"].items() if file not in written}
-            clock = {
-                "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(begun)),
-                "seconds": round(time.time() - begun, 1),
-            }
-            done = {"fingerprint": fingerprint(name, records), "parameters": values[name], "outputs": written}
-            records[name] = done | clock
-            print(f"{label} done in {clock['seconds']:.0f} s, {len(written)} files", flush=True)
-        text = report.render(run_dir, state, [run_dir / "notebooks" / f"{name}.ipynb" for name in CHAIN])
-        with written_whole(page) as file:
-            file.write_text(text, encoding="utf-8")
-        write_json(run_dir / "run.json", state | {"status": "finished", "page": made_with})
-        print("\n".join([*report.summary(run_dir), f"report: {page}"]))
+            done = dict(fingerprint=fingerprint(name, records), parameters=values[name], outputs=written, seconds=seconds)
+            records[name] = done
+            print(f"{label} done in {seconds:.0f} s, {len(written)} files", flush=True)
+        write(page, report.render(run_dir, state, [run_dir / "notebooks" / f"{name}.ipynb" for name in CHAIN]))
+        write(run_dir / "run.json", state | {"status": "finished", "page": made_with})
+        print("\n".join([*report.summary(run_dir), str(page)]))
     return run_dir

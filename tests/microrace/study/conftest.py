@@ -19,7 +19,7 @@ class Toy:
     def __call__(self, *parameters, study="toy", options=()) -> int:
         """The exit code of ``run``."""
         given = [word for parameter in parameters for word in ("-p", parameter)]
-        return main([str(word) for word in ("run", "--study", study, "--dataset", self.manifest, *given, *options)])
+        return main([str(word) for word in ("--study", study, "--dataset", self.manifest, *given, *options)])
 
 
 @pytest.fixture

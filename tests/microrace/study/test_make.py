@@ -25,9 +25,9 @@ def make(*arguments, folder=paths.ROOT, **environment):
 def asked(*arguments) -> list[str]:
     """The words of the study's command line that make would run."""
     said = make("-n", *arguments).stdout
-    line = next(line for line in said.splitlines() if "microrace.study run" in line)
+    line = next(line for line in said.splitlines() if "microrace.study" in line)
     words = shlex.split(line)
-    return words[words.index("run") + 1 :]
+    return words[words.index("microrace.study") + 1 :]
 
 
 def values(words, option):

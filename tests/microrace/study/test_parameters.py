@@ -22,6 +22,8 @@ WRONG = [
     (["--study", "../away"], "--study ../away: use letters, digits"),
     (["--dataset", "uhcsbd"], "uhcsbd: no such manifest; give one (make DATASET=path/to/manifest.csv STUDY=toy), or uhcsdb"),
     (["--panel", "nowhere"], "nowhere"),
+    (["--scheduler", "tcp://127.0.0.1:9"], "--scheduler tcp://127.0.0.1:9: nobody answers"),
+    (["--scheduler", "8786"], "--scheduler 8786: nobody answers"),
 ]
 
 
@@ -69,7 +71,7 @@ def test_the_studys_own_parameters_are_checked_before_the_first_notebook(
     from microrace.study.__main__ import main
 
     monkeypatch.setattr(paths, "RUNS", tmp_path)
-    assert main(["run", "--study", "s", "--dataset", str(tiny_manifest), "-p", wrong]) == 2
+    assert main(["--study", "s", "--dataset", str(tiny_manifest), "-p", wrong]) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ") and says in told and "Traceback" not in told and not list(tmp_path.iterdir())
 

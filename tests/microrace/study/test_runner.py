@@ -22,8 +22,8 @@ import sys; from pathlib import Path
 from microrace import paths; from microrace.study import runner; from microrace.study.__main__ import main
 paths.NOTEBOOKS, paths.RUNS = Path("notebooks"), Path("runs")
 runner.CHAIN, runner.TRAINING = {toy.CHAIN!r}, {{"01-data", "02-learn"}}
-code = main(["run", "--study", "toy", *sys.argv[1:]])
-print("loaded:", *sorted({{"numpy", "pandas", "torch", "papermill", "nbconvert", "jinja2", "IPython"}} & set(sys.modules)))
+code = main(["--study", "toy", *sys.argv[1:]])
+print("loaded:", *sorted({{"torch", "papermill", "nbconvert", "jinja2", "IPython"}} & set(sys.modules)))
 sys.exit(code)
 """
 

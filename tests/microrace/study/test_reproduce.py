@@ -8,11 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import reproduce
 from microrace import paths
-from microrace.study import published
-from microrace.study.__main__ import main
 from microrace.study.parameters import StudyError
-from microrace.study.published import publish, verify
+from reproduce import main, publish, verify
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def again(monkeypatch):
         changes["asked"] = (str(dataset), parameters)
         return folder
 
-    monkeypatch.setattr(published, "run", run)
+    monkeypatch.setattr(reproduce, "run", run)
     return changes
 
 
@@ -37,8 +36,8 @@ def test_a_second_run_reproduces_every_published_number(finished_toy, capsys):
     assert {"metrics.json accuracy.value", "metrics.json accuracy.low", "metrics.json n_quiz"} <= {*numbers.index}
     capsys.readouterr()
     assert main(["verify", "--study", "toy", "--bytes"]) == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
-    assert f"toy: {len(numbers)} of {len(numbers)} numbers are REPRODUCED" in said and "DIFFERS" not in said
+    said, n = capsys.readouterr().out, len(numbers)
+    assert f"toy, on the same data: {n} of {n} numbers are REPRODUCED" in said and "DIFFERS" not in said
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,7 @@ def test_a_number_is_reproduced_within_its_tolerance_unless_that_says_nothing(
         with pytest.raises(StudyError, match=f"not reproduced:\n  metrics.json accuracy.value {verdict}$") as stopped:
             verify("toy")
         assert stopped.value.exit_code == 1
-        assert "toy: 1 of 2 numbers are REPRODUCED" in capsys.readouterr().out
+        assert "toy, on the same data: 1 of 2 numbers are REPRODUCED" in capsys.readouterr().out
 
 
 def test_a_skipped_sweep_leaves_out_its_numbers_and_no_others(finished_toy, again, capsys):

@@ -1,4 +1,4 @@
-"""What of a study is published, and whether a second run gives the same.
+"""What of a study is published, and whether a second run gives the same: the script behind `make figures` and `make verify`.
 
 A number counts as reproduced when it differs from the published one by no more than its tolerance:
 
@@ -14,15 +14,20 @@ differ too much to tell.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
+import pandas as pd
+
 from microrace import paths
+from microrace.study.__main__ import call
 from microrace.study.parameters import StudyError
 from microrace.study.report import figures_of, read_json
-from microrace.study.runner import run, write_json
+from microrace.study.runner import run, write
 
 JSON_FILES, TABLES = ("metrics.json", "comparison.json", "second-opinion.json"), ("readers.csv", "levels.csv")
 # What belongs to what is published beside the figures, where there is one.
@@ -48,8 +53,6 @@ def finished(run_dir: Path) -> dict:
 
 def values_of(run_dir: Path) -> dict[str, float]:
     """Return the numbers of a run's folder, "file name" to value; clocks do not count."""
-    import pandas as pd
-
     found = {}
     for file in JSON_FILES:
         numbers = pd.json_normalize(read_json(run_dir / file)).select_dtypes("number")
@@ -74,8 +77,6 @@ def numbers_of(run_dir: Path, seeds: list[Path] = ()):
     seeds : list of Path
         Folders of the same study run with other seeds. A number that one of them lacks is treated as if there were none.
     """
-    import pandas as pd
-
     table = pd.DataFrame({"value": values_of(run_dir)}).rename_axis("number")
     n_quiz = max(table["value"].get("metrics.json n_quiz", 0), 1)
     others = [pd.Series(values_of(folder), name=folder.name) for folder in seeds]
@@ -104,8 +105,6 @@ def publish(study: str, replace: bool = False) -> None:
     StudyError
         If the study did not end, or less would be published than is there, unless `replace` says so.
     """
-    import pandas as pd
-
     run_dir, target = paths.RUNS / study, paths.FIGURES / study
     state = finished(run_dir)
     seeds = [folder for folder in sorted(paths.RUNS.glob(f"{study}-seed*")) if told(folder) == told(run_dir)]
@@ -128,18 +127,16 @@ def publish(study: str, replace: bool = False) -> None:
             shutil.copy(run_dir / name, unfinished)
     numbers.to_csv(unfinished / "numbers.csv")
     told_with = {name: state[name] for name in ("given", "data", "panel", "commit", "versions")}
-    write_json(unfinished / "study.json", told_with | {"other_seeds": len(seeds)})
+    write(unfinished / "study.json", told_with | {"other_seeds": len(seeds)})
     shutil.rmtree(target, ignore_errors=True)
     os.replace(unfinished, target)
     lines = ["# The published figures", "", "Each with the numbers behind it. `make figures` writes this page."]
     for folder in sorted(path for path in paths.FIGURES.iterdir() if path.is_dir()):
         lines.append(f"\n## {folder.name}")
         for stem, about in figures_of(folder).items():
-            said = about.get("caption", stem)
-            lines.append(
-                f"\n![{about.get('alt', stem)}]({folder.name}/{stem}.png)\n\n{said} [Numbers]({folder.name}/{stem}.csv)"
-            )
-    (paths.FIGURES / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            place, alt, caption = f"{folder.name}/{stem}", about.get("alt", stem), about.get("caption", stem)
+            lines.append(f"\n![{alt}]({place}.png)\n\n{caption} [Numbers]({place}.csv)")
+    write(paths.FIGURES / "README.md", "\n".join(lines) + "\n")
     without = f"; without {', '.join(left_out)}, which show real micrographs" if left_out else ""
     print(f"{target}: {len(numbers)} numbers, their tolerances from {len(seeds) + 1} seed(s){without}")
 
@@ -165,8 +162,6 @@ def verify(study: str, dataset: str = "", bytes: bool = False, skip_sweep: bool 
     StudyError
         If something is not reproduced, with what it is (exit code 1).
     """
-    import pandas as pd
-
     run_dir, published = paths.RUNS / study, paths.FIGURES / study
     if (published / "numbers.csv").is_file() and not bytes:
         wanted, state = pd.read_csv(published / "numbers.csv", index_col="number"), read_json(published / "study.json")
@@ -186,15 +181,29 @@ def verify(study: str, dataset: str = "", bytes: bool = False, skip_sweep: bool 
     close = off <= allowed.clip(upper=TELLING * size)
     wanted["verdict"] = close.map({True: "REPRODUCED", False: "DIFFERS"}).mask(~close & (off <= allowed), "LOOSE")
     print(wanted.to_string())
-    if record["data"]["sha256"] != state["data"]["sha256"]:
-        print(f"{study}: the images or the manifest are not those of then, to the byte")
-    print(f"{study}: {close.sum()} of {len(wanted)} numbers are REPRODUCED")
+    data = "the same" if record["data"]["sha256"] == state["data"]["sha256"] else "other"
+    print(f"{study}, on {data} data: {close.sum()} of {len(wanted)} numbers are REPRODUCED")
     differing = [f"{name} {word}" for name, word in wanted["verdict"][~close].items()]
     if bytes:
-        then, again = (
-            {f: d for done in s["notebooks"].values() for f, d in done["outputs"].items()} for s in (state, record)
-        )
-        differing += [f"{file} DIFFERS" for file in then if then[file] != again.get(file)]
-        print(f"{study}: of {len(then)} files the bytes are compared")
+        files = [{f: d for done in s["notebooks"].values() for f, d in done["outputs"].items()} for s in (state, record)]
+        differing += [f"{file} DIFFERS" for file, digest in files[0].items() if files[1].get(file) != digest]
     if differing:
         raise StudyError(f"{study}, not reproduced:\n  " + "\n  ".join(differing), 1)
+
+
+def main(argv: list[str]) -> int:
+    """Run ``publish`` or ``verify`` with its options and return the exit code."""
+    functions = {"publish": publish, "verify": verify}
+    parser = argparse.ArgumentParser(prog="tests/reproduce.py", description="Publish a study, or run it again.")
+    parser.add_argument("--study", required=True, help="name of the folder in runs/ or figures/")
+    if argv[:1] == ["verify"]:
+        parser.add_argument("--dataset", default="", help="manifest, where the data are not where they were")
+        parser.add_argument("--bytes", action="store_true", help="compare every file with that of runs/, too")
+        parser.add_argument("--skip-sweep", action="store_true", help="leave out notebook 04's full grid")
+    else:
+        parser.add_argument("--replace", action="store_true", help="also where the published study shows more")
+    return call(functions[argv[0]], parser, argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
