@@ -19,7 +19,7 @@ from microrace.study.runner import CHAIN
 from small import small_for
 
 # What was measured with a clock is in these.
-CLOCKS = ("metrics.json", "ablations.csv", "history.csv")
+CLOCKS = ("metrics.json", "history.csv", "figures/training.csv", "ablations.csv")
 FIRST = ("01-micrographs", "02-train")
 # What `make` runs, as one process group: the renderer, unless there is a manifest, and then the runner.
 SCRIPT = """

@@ -38,7 +38,8 @@ def summary(run_dir: Path) -> list[str]:
     card, metrics, comparison = (read_json(run_dir / f"{stem}.json") for stem in ("dataset", "metrics", "comparison"))
     flags = {"micrographs": card.get("simulated"), "panel": comparison.get("simulated_panel")}
     simulated = " and ".join(part for part, flag in flags.items() if flag)
-    said = [f"**Simulated: the {simulated}.**"] if simulated else []
+    why = "The numbers show what the method does, not what people can do."
+    said = [f"**Simulated: the {simulated}.** {why}"] if simulated else []
     return [*said, *comparison.get("claims", [])[:1], *metrics.get("skipped", []), *comparison.get("skipped", [])]
 
 
