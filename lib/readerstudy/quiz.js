@@ -54,7 +54,7 @@ const save = () => stored((store) => store.setItem(KEY, JSON.stringify(state)));
 function load() {
   const found = stored((store) => JSON.parse(store.getItem(KEY)));
   const fits = found && Array.isArray(found.order) && found.order.length === images.size && found.order.every((id) => images.has(id));
-  return fits && found.answers && found.draft ? found : null;
+  return fits && found.answers && found.draft && found.shown >= 0 ? found : null;
 }
 const current = () => state.order.find((id) => !(id in state.answers));
 const nAnswered = () => Object.keys(state.answers).length;

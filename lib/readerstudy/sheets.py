@@ -74,8 +74,8 @@ def _is_name(text: str) -> bool:
 def _is_reserved(name: str, kind: str) -> bool:
     """Whether a pseudonym has another meaning in the tables of results."""
     name = normalise_name(name)
-    others = name == MACHINE if kind == "human" else False
-    return others or name in ("majority vote", "panel mean") or name.startswith("simulated") and kind != "simulated human"
+    machines = kind == "human" and name == MACHINE
+    return machines or name in ("majority vote", "panel mean") or name.startswith("simulated") and kind != "simulated human"
 
 
 def _read_sheet(path: Path, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:

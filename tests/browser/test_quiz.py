@@ -15,9 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from readerstudy import quiz
+from readerstudy import NO_ANSWER, NONE_OF_THESE, quiz
 from readerstudy import sheets as panel
-from readerstudy.sheets import NO_ANSWER, NONE_OF_THESE
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking --no-first-run"
