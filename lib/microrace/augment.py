@@ -1,16 +1,21 @@
-"""Scale-aware transforms and the named pipelines: what a metallurgist knows does not change a microstructure.
+"""What may be done to a crop: the transformations, declared once, and the named pipelines made of them.
 
-Each pipeline cuts one crop in a single warp (position, rotation, mirror, zoom and scale together, see
-`scale.warp_crop`) and then changes its grey values. ``pixels_per_um`` goes in with the image and comes out as the
-crop's own scale. What is done to grey values is done *after* the warp and in pixels of the crop, so noise and
-focus look alike at every scale: interpolation halves or keeps noise depending on the zoom, and a network would
-read the scale off it.
+What a metallurgist knows does not change a microstructure: turning it, another contrast, a slightly wrong focus.
+`TRANSFORMATIONS` declares each once; pipelines, the ablation ("without noise"), the sliders and the figure that explains
+them follow from it.
+
+A pipeline cuts one crop in a single warp (position, rotation, mirror, zoom and scale together, see `scale.warp_crop`) and
+then changes its grey values. ``pixels_per_um`` goes in with the image and comes out as the crop's own scale. Grey values
+are changed *after* the warp, in pixels of the crop: interpolation halves or keeps noise depending on the zoom, and a
+network would read the scale off it.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 # albumentations asks the network for news when imported, unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -19,15 +24,27 @@ import albumentations as A  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from microrace.places import feasible_fields_of_view_um  # noqa: E402
-from microrace.scale import warp_crop  # noqa: E402
+from microrace.scale import feasible_fields_of_view_um, warp_crop  # noqa: E402
 
 # Threads inside OpenCV only fight with the processes that make crops.
 cv2.setNumThreads(1)
 
-PIPELINES = ("none", "geometric", "photometric", "full")
-# Smallest share of an image's short side that a crop without scale handling shows.
+# The kinds of transformations in each pipeline; all draw the crop's position.
+PIPELINES = {"none": (), "geometric": ("geometric",), "photometric": ("photometric",), "full": ("geometric", "photometric")}
+# Smallest share of an image's short side that a crop without physical fields of view shows.
 SMALLEST_SHARE = 0.45
+
+
+def geometry(pixels_per_um: float, side_px: float, crop_px: int, strengths: Mapping[str, float]) -> dict:
+    """Arguments of `scale.warp_crop` for a square of ``side_px`` pixels at given strengths of geometric transformations."""
+    value = {name: strengths.get(name, TRANSFORMATIONS[name].neutral) for name in ("rotation", "mirror", "zoom")}
+    return {
+        "pixels_per_um": pixels_per_um,
+        "target_pixels_per_um": pixels_per_um * crop_px / (side_px * value["zoom"]),
+        "size_px": crop_px,
+        "rotation_deg": value["rotation"],
+        "mirror": value["mirror"] > 0.5,
+    }
 
 
 class ScaleCrop(A.ImageOnlyTransform):
@@ -42,33 +59,16 @@ class ScaleCrop(A.ImageOnlyTransform):
     fields_of_view_um : sequence of float, optional
         Physical fields of view, one of which is drawn from those that the image can supply. None leaves the
         physical scale out: the side is a random share of the image's short side.
-    rotate, mirror : bool
-        Whether to turn by any angle and mirror at random.
-    zoom_range : (float, float)
-        Random factor on the field of view.
-    max_upsampling : float
-        As in `feasible_fields_of_view_um`.
+    max_fields : int
+        As in `scale.feasible_fields_of_view_um`.
+    drawn : dict of str to (float, float)
+        Geometric transformations and the strengths that are drawn.
     """
 
-    def __init__(
-        self,
-        crop_px: int = 112,
-        fields_of_view_um=None,
-        rotate: bool = True,
-        mirror: bool = True,
-        zoom_range: tuple[float, float] = (0.8, 1.25),
-        max_upsampling: float = 1.5,
-        max_fields: int = 0,
-        p: float = 1.0,
-    ):
+    def __init__(self, crop_px: int, fields_of_view_um=None, max_fields: int = 0, drawn: dict | None = None, p: float = 1.0):
         super().__init__(p=p)
-        self.crop_px = crop_px
-        self.fields_of_view_um = fields_of_view_um
-        self.rotate = rotate
-        self.mirror = mirror
-        self.zoom_range = zoom_range
-        self.max_upsampling = max_upsampling
-        self.max_fields = max_fields
+        self.crop_px, self.fields_of_view_um, self.max_fields = crop_px, fields_of_view_um, max_fields
+        self.drawn = drawn or {}
 
     @property
     def targets_as_params(self) -> list[str]:
@@ -81,210 +81,163 @@ class ScaleCrop(A.ImageOnlyTransform):
         return {"image": self.apply, "pixels_per_um": self.apply_to_pixels_per_um}
 
     def get_params_dependent_on_data(self, params: dict, data: dict) -> dict:
-        """Draw field of view, place, rotation and mirror."""
-        height, width = params["shape"][:2]
-        pixels_per_um, short = float(data["pixels_per_um"]), min(height, width)
-        draw = self.py_random
+        """Draw field of view, position and the strengths."""
+        shape, pixels_per_um, uniform = params["shape"][:2], float(data["pixels_per_um"]), self.py_random.uniform
+        short = min(shape)
         if self.fields_of_view_um is None:
-            side_px = short * math.exp(draw.uniform(math.log(SMALLEST_SHARE), 0.0))
+            side_px = short * math.exp(uniform(math.log(SMALLEST_SHARE), 0.0))
         else:
-            feasible = feasible_fields_of_view_um(
-                (height, width),
-                pixels_per_um,
-                self.fields_of_view_um,
-                self.crop_px,
-                self.max_upsampling,
-                self.max_fields,
-            )
-            zoom = math.exp(draw.uniform(*(math.log(z) for z in self.zoom_range)))
-            side_px = min(draw.choice(feasible) * zoom * pixels_per_um, short)
+            fields = feasible_fields_of_view_um(shape, pixels_per_um, self.fields_of_view_um, self.crop_px, self.max_fields)
+            side_px = self.py_random.choice(fields) * pixels_per_um
+        strengths = {name: uniform(*drawn) for name, drawn in self.drawn.items()}
         # The crop's upright square lies inside the image; corners of a turned one may reach over the edge.
-        half = side_px / 2
-        return {
-            "centre_xy": (draw.uniform(half, width - half) - 0.5, draw.uniform(half, height - half) - 0.5),
-            "rotation_deg": draw.uniform(0, 360) if self.rotate else 0.0,
-            "mirrored": self.mirror and draw.random() < 0.5,
-            "source_pixels_per_um": pixels_per_um,
-            "crop_pixels_per_um": pixels_per_um * self.crop_px / side_px,
-        }
+        strengths["zoom"] = min(strengths.get("zoom", 1.0), short / side_px)
+        half = side_px * strengths["zoom"] / 2
+        centre = tuple(uniform(half, length - half) - 0.5 for length in shape[::-1])
+        return {"warp": {"centre_xy": centre, **geometry(pixels_per_um, side_px, self.crop_px, strengths)}}
 
-    def apply(self, img, centre_xy, rotation_deg, mirrored, source_pixels_per_um, crop_pixels_per_um, **params):
+    def apply(self, img, warp, **params):
         """The one warp."""
-        return warp_crop(
-            img,
-            pixels_per_um=source_pixels_per_um,
-            target_pixels_per_um=crop_pixels_per_um,
-            centre_xy=centre_xy,
-            rotation_deg=rotation_deg,
-            mirror=mirrored,
-            size_px=self.crop_px,
-        )
+        return warp_crop(img, **warp)
 
-    def apply_to_pixels_per_um(self, pixels_per_um, crop_pixels_per_um, **params):
+    def apply_to_pixels_per_um(self, pixels_per_um, warp, **params):
         """The crop's own scale."""
-        return crop_pixels_per_um
-
-
-def change_contrast(crop: np.ndarray, contrast: float, brightness: float) -> np.ndarray:
-    """Stretch grey values about their mean by ``contrast`` and shift them by ``brightness``."""
-    mean = crop.mean()
-    return (crop - mean) * contrast + mean + brightness
-
-
-def change_gamma(crop: np.ndarray, gamma: float) -> np.ndarray:
-    """Raise grey values, clipped to 0 to 1, to the power ``gamma``."""
-    return np.clip(crop, 0.0, 1.0) ** np.float32(gamma)
-
-
-def defocus(crop: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Blur by a Gaussian of ``sigma_px`` pixels of the crop."""
-    return cv2.GaussianBlur(crop, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101)
-
-
-def add_noise(crop: np.ndarray, std: float, generator: np.random.Generator) -> np.ndarray:
-    """Add white Gaussian noise of standard deviation ``std`` (grey range 0 to 1)."""
-    return crop + std * generator.standard_normal(crop.shape, dtype=np.float32)
-
-
-def add_shading(crop: np.ndarray, slope_x: float, slope_y: float, bowl: float) -> np.ndarray:
-    """Add uneven light: a slope along x and y and a bowl, in grey values from the centre to the edge."""
-    axis = np.linspace(-1, 1, crop.shape[0], dtype=np.float32)
-    field = slope_x * axis[None, :] + slope_y * axis[:, None]
-    return crop + field + np.float32(bowl) * (axis[None, :] ** 2 + axis[:, None] ** 2)
-
-
-class Contrast(A.ImageOnlyTransform):
-    """Another setting of the contrast and brightness knobs."""
-
-    def __init__(self, contrast_range=(0.6, 1.5), brightness_range=(-0.15, 0.15), p: float = 0.8):
-        super().__init__(p=p)
-        self.contrast_range = contrast_range
-        self.brightness_range = brightness_range
-
-    def get_params(self) -> dict:
-        """Draw both knobs."""
-        return {
-            "contrast": self.py_random.uniform(*self.contrast_range),
-            "brightness": self.py_random.uniform(*self.brightness_range),
-        }
-
-    def apply(self, img, contrast, brightness, **params):
-        """See `change_contrast`."""
-        return change_contrast(img, contrast, brightness)
-
-
-class Gamma(A.ImageOnlyTransform):
-    """Another response curve of camera or detector."""
-
-    def __init__(self, gamma_range=(0.6, 1.6), p: float = 0.5):
-        super().__init__(p=p)
-        self.gamma_range = gamma_range
-
-    def get_params(self) -> dict:
-        """Draw the exponent, evenly in its logarithm."""
-        return {"gamma": math.exp(self.py_random.uniform(*(math.log(g) for g in self.gamma_range)))}
-
-    def apply(self, img, gamma, **params):
-        """See `change_gamma`."""
-        return change_gamma(img, gamma)
-
-
-class Defocus(A.ImageOnlyTransform):
-    """A slightly wrong focus."""
-
-    def __init__(self, sigma_px_range=(0.3, 1.2), p: float = 0.4):
-        super().__init__(p=p)
-        self.sigma_px_range = sigma_px_range
-
-    def get_params(self) -> dict:
-        """Draw the blur."""
-        return {"sigma_px": self.py_random.uniform(*self.sigma_px_range)}
-
-    def apply(self, img, sigma_px, **params):
-        """See `defocus`."""
-        return defocus(img, sigma_px)
+        return warp["target_pixels_per_um"]
 
 
 class Shading(A.ImageOnlyTransform):
-    """Uneven illumination, etch or charging across the field."""
+    """Uneven illumination, etch or charging: a slope and a bowl of grey values, each up to the amplitude drawn.
 
-    def __init__(self, amplitude_range=(-0.12, 0.12), p: float = 0.5):
+    albumentations' own ``Illumination`` stops at a fifth of the light, which crops of low contrast hardly notice.
+    """
+
+    def __init__(self, amplitude_range: tuple[float, float], p: float = 0.5):
         super().__init__(p=p)
         self.amplitude_range = amplitude_range
 
     def get_params(self) -> dict:
-        """Draw the three coefficients."""
-        return {name: self.py_random.uniform(*self.amplitude_range) for name in ("slope_x", "slope_y", "bowl")}
+        """Draw how strong it is, the slope's direction and the bowl."""
+        amplitude, angle = self.py_random.uniform(*self.amplitude_range), self.py_random.uniform(0, 2 * math.pi)
+        bowl = self.py_random.choice((-1, 1)) * amplitude / 2
+        return {"slope_x": amplitude * math.cos(angle), "slope_y": amplitude * math.sin(angle), "bowl": bowl}
 
     def apply(self, img, slope_x, slope_y, bowl, **params):
-        """See `add_shading`."""
-        return add_shading(img, slope_x, slope_y, bowl)
+        """Add slope and bowl, in grey values from the centre to the edge."""
+        x, y = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in img.shape[::-1]))
+        light = np.float32(slope_x) * x + np.float32(slope_y) * y + np.float32(bowl) * (x**2 + y**2)
+        return np.clip(img + light, 0, 1)
 
 
-class Noise(A.ImageOnlyTransform):
-    """Detector noise, white on the crop's own pixels."""
+@dataclass(frozen=True)
+class Transformation:
+    """One thing that may be done to a crop.
 
-    def __init__(self, std_range=(0.0, 0.06), p: float = 0.8):
-        super().__init__(p=p)
-        self.std_range = std_range
-
-    def get_params(self) -> dict:
-        """Draw its strength."""
-        return {"std": self.py_random.uniform(*self.std_range)}
-
-    def apply(self, img, std, **params):
-        """See `add_noise`."""
-        return add_noise(img, std, self.random_generator)
-
-
-GREY_TRANSFORMS = (Contrast, Gamma, Defocus, Shading, Noise)
-
-
-def compose(transforms: list, seed: int | None = None) -> A.Compose:
-    """Make a pipeline in which image and ``pixels_per_um`` cannot come to disagree.
-
-    Exactly one `ScaleCrop`, first; then only transforms that leave the geometry alone.
-
-    Raises
-    ------
-    ValueError
-        Naming the first transform that would change the scale without saying so.
+    Attributes
+    ----------
+    label : str
+        Its name in words, for sliders and figures.
+    kind : str
+        ``geometric`` (part of the one warp) or ``photometric`` (grey values, after it).
+    neutral : float
+        The strength that changes nothing.
+    drawn : (float, float)
+        Strengths that training draws from.
+    shown : float
+        Strength in the figure that explains it.
+    slider : (float, float, float)
+        Lowest and highest strength, and step, of a slider.
+    make : callable, optional
+        Photometric ones: the albumentations transform of (low, high, probability) that draws its strength from low to high.
+    probability : float
+        How often a pipeline applies a photometric one.
     """
-    if not transforms or not isinstance(transforms[0], ScaleCrop):
-        raise ValueError("a pipeline starts with ScaleCrop, which brings crops to their scale")
-    for transform in transforms[1:]:
-        if not isinstance(transform, GREY_TRANSFORMS):
-            raise ValueError(
-                f"{type(transform).__name__} may change the scale without updating pixels_per_um; after ScaleCrop "
-                f"only {', '.join(t.__name__ for t in GREY_TRANSFORMS)} are allowed"
-            )
-    return A.Compose(transforms, seed=seed)
+
+    label: str
+    kind: str
+    neutral: float
+    drawn: tuple[float, float]
+    shown: float
+    slider: tuple[float, float, float]
+    make: Callable[[float, float, float], A.ImageOnlyTransform] | None = None
+    probability: float = 1.0
+
+    def apply(self, crop: np.ndarray, value: float, rng: np.random.Generator) -> np.ndarray:
+        """Change a crop's grey values at a given strength; geometric ones are done by `crop_at`, in its warp.
+
+        Parameters
+        ----------
+        crop : array (h, w) of float32, 0 to 1
+        value : float
+            Strength; at ``neutral`` the crop comes back as it is.
+        rng : numpy Generator
+            Of noise, and of the direction of shading.
+
+        Returns
+        -------
+        array (h, w) of float32
+        """
+        if value == self.neutral or self.make is None:
+            return crop
+        transform = self.make(value, value, 1.0)
+        transform.set_random_seed(int(rng.integers(2**31)))
+        return transform(image=crop)["image"]
+
+
+# In the order in which they are applied: that of the light's path from the specimen to the file.
+TRANSFORMATIONS = {
+    "rotation": Transformation("rotation (°)", "geometric", 0.0, (0.0, 360.0), 30.0, (0.0, 360.0, 1.0)),
+    "mirror": Transformation("mirror", "geometric", 0, (0, 1), 1, (0, 1, 1)),
+    "zoom": Transformation("field of view (times)", "geometric", 1.0, (0.8, 1.25), 1.25, (0.5, 2.0, 0.05)),
+    "shading": Transformation(
+        "shading (grey values)", "photometric", 0.0, (0.0, 0.15), 0.15, (0.0, 0.5, 0.01),
+        lambda low, high, p: Shading((low, high), p), 0.5,
+    ),
+    "defocus": Transformation(
+        "defocus (px)", "photometric", 0.0, (0.3, 1.2), 1.2, (0.0, 6.0, 0.1),
+        lambda low, high, p: A.GaussianBlur(sigma_limit=(low, high), blur_limit=0, p=p), 0.4,
+    ),
+    "contrast": Transformation(
+        "contrast (times)", "photometric", 1.0, (0.6, 1.5), 1.4, (0.2, 3.0, 0.05),
+        lambda low, high, p: A.RandomBrightnessContrast((0, 0), (low - 1, high - 1), p=p), 0.8,
+    ),
+    "brightness": Transformation(
+        "brightness (grey values)", "photometric", 0.0, (-0.15, 0.15), -0.15, (-0.5, 0.5, 0.01),
+        lambda low, high, p: A.RandomBrightnessContrast((low, high), (0, 0), p=p), 0.8,
+    ),
+    "gamma": Transformation(
+        "gamma", "photometric", 1.0, (0.6, 1.6), 1.4, (0.3, 3.0, 0.05),
+        lambda low, high, p: A.RandomGamma(gamma_limit=(100 * low, 100 * high), p=p), 0.5,
+    ),
+    "noise": Transformation(
+        "noise (grey values)", "photometric", 0.0, (0.0, 0.06), 0.06, (0.0, 0.4, 0.01),
+        lambda low, high, p: A.GaussNoise(std_range=(low, high), p=p), 0.8,
+    ),
+    "jpeg": Transformation(
+        "JPEG quality", "photometric", 100, (40, 95), 30, (5, 100, 1),
+        lambda low, high, p: A.ImageCompression(quality_range=(int(low), int(high)), p=p), 0.3,
+    ),
+}  # fmt: skip
+
+
+def augmented(pipeline: A.Compose, image: np.ndarray, pixels_per_um: float, *key: int) -> tuple[np.ndarray, np.float32]:
+    """A crop (crop_px, crop_px) of float32 and its log2 scale, drawn from (seed, epoch, index); see `seeded`."""
+    out = seeded(pipeline, *key)(image=image, pixels_per_um=pixels_per_um)
+    return np.ascontiguousarray(out["image"], dtype=np.float32), np.float32(math.log2(out["pixels_per_um"]))
 
 
 def build_pipeline(
-    name: str,
-    *,
-    crop_px: int = 112,
-    fields_of_view_um=None,
-    zoom_range: tuple[float, float] = (0.8, 1.25),
-    max_upsampling: float = 1.5,
-    max_fields: int = 0,
-    without: tuple[str, ...] = (),
-    seed: int | None = None,
+    name: str, *, crop_px: int, fields_of_view_um=None, max_fields: int = 0, without: tuple[str, ...] = ()
 ) -> A.Compose:
     """Make a named pipeline.
 
     Parameters
     ----------
     name : str
-        ``none`` (a random place only), ``geometric`` (and rotation, mirror, zoom), ``photometric`` (a random
-        place, contrast, gamma, defocus, shading, noise) or ``full`` (all).
-    crop_px, fields_of_view_um, zoom_range, max_upsampling, max_fields
+        One of `PIPELINES`: ``none`` (a random position only), ``geometric``, ``photometric`` or ``full``.
+    crop_px, fields_of_view_um, max_fields
         As in `ScaleCrop`.
     without : tuple of str
-        Transformations to leave out of the named set: rotation, mirror, zoom, contrast, gamma, defocus, shading,
-        noise.
-    seed : int, optional
+        Transformations, by their names in `TRANSFORMATIONS`, to leave out.
 
     Returns
     -------
@@ -294,25 +247,19 @@ def build_pipeline(
     Raises
     ------
     ValueError
-        For an unknown name.
+        For an unknown name; for a photometric transformation that could change the scale without saying so.
     """
-    if name not in PIPELINES:
-        raise ValueError(f"unknown pipeline {name!r}; take one of {', '.join(PIPELINES)}")
-    known = {"rotation", "mirror", "zoom", *(t.__name__.lower() for t in GREY_TRANSFORMS)}
-    if unknown := set(without) - known:
-        raise ValueError(f"unknown transformation {sorted(unknown)[0]!r}; take one of {', '.join(sorted(known))}")
-    geometric = name in ("geometric", "full")
-    crop = ScaleCrop(
-        crop_px=crop_px,
-        fields_of_view_um=fields_of_view_um,
-        rotate=geometric and "rotation" not in without,
-        mirror=geometric and "mirror" not in without,
-        zoom_range=zoom_range if geometric and "zoom" not in without else (1.0, 1.0),
-        max_upsampling=max_upsampling,
-        max_fields=max_fields,
-    )
-    grey = [t() for t in GREY_TRANSFORMS if t.__name__.lower() not in without] if name in ("photometric", "full") else []
-    return compose([crop, *grey], seed)
+    for given, known in ((name, PIPELINES), *((t, TRANSFORMATIONS) for t in without)):
+        if given not in known:
+            raise ValueError(f"unknown augmentation {given!r}; take one of {', '.join(known)}")
+    used = {n: t for n, t in TRANSFORMATIONS.items() if t.kind in PIPELINES[name] and n not in without}
+    drawn = {n: t.drawn for n, t in used.items() if t.kind == "geometric"}
+    changes = [t.make(*t.drawn, t.probability) for t in used.values() if t.kind == "photometric"]
+    for change in changes:
+        # The only kind of albumentations' transforms that moves no pixels.
+        if not isinstance(change, A.ImageOnlyTransform):
+            raise ValueError(f"{type(change).__name__} may change the scale without updating pixels_per_um")
+    return A.Compose([ScaleCrop(crop_px, fields_of_view_um, max_fields, drawn), *changes])
 
 
 def seeded(pipeline: A.Compose, seed: int, epoch: int, index: int) -> A.Compose:
@@ -328,8 +275,37 @@ def seeded(pipeline: A.Compose, seed: int, epoch: int, index: int) -> A.Compose:
     return pipeline
 
 
+def crop_at(image: np.ndarray, pixels_per_um: float, centre_xy, side_px: float, crop_px: int, strengths, seed: int = 0):
+    """Cut one crop with given strengths of the transformations: what sliders, tests and figures use.
+
+    Parameters
+    ----------
+    image : array (H, W) of float32
+    pixels_per_um : float
+    centre_xy : (float, float)
+        In pixels of the image.
+    side_px : float
+        Side of the crop in pixels of the image, before the zoom.
+    crop_px : int
+    strengths : mapping of str to float
+        Names in `TRANSFORMATIONS`; those left out are neutral.
+    seed : int
+        Of noise and of the direction of shading.
+
+    Returns
+    -------
+    crop : array (crop_px, crop_px) of float32
+    crop_pixels_per_um : float
+    """
+    warp = geometry(pixels_per_um, side_px, crop_px, strengths)
+    crop, rng = warp_crop(image, centre_xy=centre_xy, **warp), np.random.default_rng(seed)
+    for name, transformation in TRANSFORMATIONS.items():
+        crop = transformation.apply(crop, strengths.get(name, transformation.neutral), rng)
+    return np.clip(crop, 0, 1), warp["target_pixels_per_um"]
+
+
 def explain(image: np.ndarray, pixels_per_um: float, fields_of_view_um, *, crop_px: int = 160, seed: int = 0):
-    """What the pipeline ``full`` does to one image, step by step.
+    """What the transformations do to one image, one after the other.
 
     Parameters
     ----------
@@ -341,50 +317,25 @@ def explain(image: np.ndarray, pixels_per_um: float, fields_of_view_um, *, crop_
     Returns
     -------
     steps : list of (title, array, pixels_per_um)
-        The whole image, a crop at each step of the geometry, then each change of grey values on top of the last.
+        The whole image, a crop of it, then the crop with each transformation on top of the last.
     boxes : list of (corners (4, 2) in pixels, label)
-        The fields of view that the image can supply, the last one turned as the crops are.
+        The fields of view that the image can supply, the smallest turned as the crops are.
     """
-    rng = np.random.default_rng(seed)
     height, width = image.shape
-    fields = feasible_fields_of_view_um(image.shape, pixels_per_um, fields_of_view_um, crop_px, 2.0)
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-
-    def cut(field_um, **how):
-        target = crop_px / field_um
-        crop = warp_crop(
-            image,
-            pixels_per_um=pixels_per_um,
-            target_pixels_per_um=target,
-            centre_xy=tuple(centre),
-            size_px=crop_px,
-            **how,
-        )
-        return crop, target
-
-    def corners(field_um, rotation_deg=0.0):
-        half = field_um * pixels_per_um / 2
-        angle = math.radians(rotation_deg)
+    fields = feasible_fields_of_view_um(image.shape, pixels_per_um, fields_of_view_um, crop_px)
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    steps, strengths = [("the image and its fields of view", image, pixels_per_um)], {}
+    where = {"centre_xy": centre, "side_px": fields[0] * pixels_per_um, "crop_px": crop_px, "seed": seed}
+    steps.append(("cut at a field of view", *crop_at(image, pixels_per_um, strengths={}, **where)))
+    for name, transformation in TRANSFORMATIONS.items():
+        strengths[name] = transformation.shown
+        title = f"{transformation.label}: {transformation.shown:g}"
+        steps.append((title, *crop_at(image, pixels_per_um, strengths=strengths, **where)))
+    boxes = []
+    for field_um in [*fields[1:], fields[0]]:
+        angle = math.radians(strengths["rotation"] if field_um == fields[0] else 0.0)
         turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-        return centre + half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) @ turn.T
-
-    field_um, rotation_deg = fields[0], 30.0
-    steps = [("the image and its fields of view", image, pixels_per_um)]
-    steps.append(("cut at a field of view", *cut(field_um)))
-    steps.append(("turned", *cut(field_um, rotation_deg=rotation_deg)))
-    steps.append(("mirrored", *cut(field_um, rotation_deg=rotation_deg, mirror=True)))
-    zoomed = field_um * 1.25
-    crop, target = cut(zoomed, rotation_deg=rotation_deg, mirror=True)
-    steps.append(("zoomed out by 1.25", crop, target))
-    for title, change in (
-        ("contrast", lambda c: change_contrast(c, 1.4, 0.0)),
-        ("gamma", lambda c: change_gamma(c, 1.4)),
-        ("defocus", lambda c: defocus(c, 1.2)),
-        ("shading", lambda c: add_shading(c, 0.12, -0.08, -0.06)),
-        ("noise", lambda c: add_noise(c, 0.06, rng)),
-    ):
-        crop = change(crop)
-        steps.append((title, np.clip(crop, 0, 1), target))
-    boxes = [(corners(f), f"{f:.3g} µm") for f in fields[1:]]
-    boxes.append((corners(field_um, rotation_deg), f"{field_um:.3g} µm"))
+        half = field_um * pixels_per_um / 2
+        corners = centre + half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) @ turn.T
+        boxes.append((corners, f"{field_um:.3g} µm"))
     return steps, boxes

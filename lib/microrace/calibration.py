@@ -273,7 +273,7 @@ class Calibration:
         """
         if not 0 <= ask_share < 1:
             raise ValueError(f"the share to ask a person about must lie from 0 to below 1, not {ask_share:g}")
-        if missing := [c for c in ("label", "distance", *classes) if c not in held_out]:
+        if missing := [c for c in ("label", "outlier_score", *classes) if c not in held_out]:
             raise ValueError(f"held-out.csv has no column {missing[0]!r}; let notebook 02 write it again")
         labels = held_out["label"].map({c: i for i, c in enumerate(classes)}).to_numpy()
         raw = held_out[list(classes)].to_numpy(float)
@@ -281,7 +281,7 @@ class Calibration:
         # The threshold is in the scale of the probabilities that new images get.
         ask_below = float(np.quantile(calibrated(raw, temperature).max(axis=1), ask_share)) if ask_share else 0.0
         accuracy = float((raw.argmax(axis=1) == labels).mean())
-        return cls(temperature, ask_below, ask_share, accuracy, np.sort(held_out["distance"].to_numpy(float)))
+        return cls(temperature, ask_below, ask_share, accuracy, np.sort(held_out["outlier_score"].to_numpy(float)))
 
     def unlikeness(self, distance: float) -> float:
         """Share of the held-out training images that are less far from the others than ``distance``."""

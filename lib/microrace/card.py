@@ -8,9 +8,9 @@ import pandas as pd
 
 from micrographs import attribution
 from micrographs import manifest as manifests
-from microrace.backbones import IN_WHEELS, PUBLISHED
 from microrace.calibration import share_right
-from microrace.settings import TrainingConfig
+from microrace.network import IN_WHEELS, PUBLISHED
+from microrace.training import TrainingConfig
 
 # As the packages' LICENSE files say; their metadata do not.
 LICENCES = {"lite0": "Apache-2.0 (after Tan and Le, 2019)"}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from micrographs import manifest as manifests
 from micrographs.manifest import NONE_OF_THESE
-from microrace.classifiers import Unlikeness, image_means
 from microrace.controls import scale_alone, scale_probe
-from microrace.embedding import fit_head
-from microrace.features import FeatureStore
-from microrace.machine import Machine
-from microrace.settings import NONE_RULES, TrainingConfig
-from microrace.training import TrainingResult, folds_of
+from microrace.network import image_means
+from microrace.training import Ensemble, FeatureStore, Machine, TrainingConfig, TrainingResult, folds_of
 from readerstudy import score_with_intervals
 
 
@@ -63,10 +61,10 @@ def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.D
     metrics |= score_with_intervals(truth, scores["answer"], quiz["split_group"])
     metrics["scale_alone"] = score_with_intervals(truth, scale_alone(train_rows, quiz), quiz["split_group"])
     store = machine.store()
-    metrics["scale_probe_r2"] = scale_probe(store.of(train_rows), store.of(quiz))
+    metrics["scale_probe_r2"] = scale_probe(store.features(train_rows), store.features(quiz))
     is_none = truth == NONE_OF_THESE
     if is_none.any() and not is_none.all():
-        metrics["auroc_none"] = float(roc_auc_score(is_none, scores["distance"]))
+        metrics["auroc_none"] = float(roc_auc_score(is_none, scores["outlier_score"]))
         known = ~is_none
         best = scores[machine.classes].to_numpy().argmax(axis=1)
         closed = np.array(machine.classes, dtype=object)[best]
@@ -77,10 +75,10 @@ def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.D
 
 
 def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataFrame:
-    """How well each rule tells a class that was never shown from the known ones, without opening the quiz.
+    """How well the outlier score tells a class that was never shown from the known ones, without opening the quiz.
 
     Each class in turn is left out; a head is trained on each fold of the others, and the images of the class left out
-    are told from the held-out images of the others by their unlikeness.
+    are told from the held-out images of the others by their outlier score.
 
     Parameters
     ----------
@@ -90,11 +88,11 @@ def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataF
     Returns
     -------
     DataFrame
-        left_out, rule (one of `settings.NONE_RULES`), n_known, n_unknown, auroc (mean over folds). Empty with fewer
+        left_out, n_known, n_unknown, auroc (mean over folds). Empty with fewer
         than three classes.
     """
     rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
-    classes, groups = manifests.classes(manifest), rows["split_group"].to_numpy()
+    classes = manifests.classes(manifest)
     features, judged = FeatureStore(config).for_training(rows)
     table = []
     for left_out in classes if len(classes) > 2 else ():
@@ -103,26 +101,21 @@ def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataF
         names = [c for c in classes if c != left_out]
         # The class left out takes the number 0 and no part: none of its images is learned from.
         labels = rows["label"].map({c: i for i, c in enumerate(names)}).fillna(0).to_numpy(dtype=int)
-        found = {rule: [] for rule in NONE_RULES}
+        found = []
         for train_part, valid_part in folds_of(rows.iloc[known].reset_index(drop=True), config):
-            train_index, images = known[train_part], np.concatenate([known[valid_part], unknown])
-            ours, theirs = features.of(train_index), judged.of(images)
-            numbers, position = np.unique(theirs.image_index, return_inverse=True)
-            is_unknown, of_class = np.isin(numbers, unknown), labels[ours.image_index]
-            head, _ = fit_head(features, labels, groups, train_index, config)
-            points, seen = head.points(theirs), head.points(ours)
-            unlike = Unlikeness("both", ours.values, seen, of_class, ours.image_index, len(names))
-            for rule in NONE_RULES:
-                unlike.rule = rule
-                found[rule].append(roc_auc_score(is_unknown, unlike(theirs.values, points, position)))
-        table += [(left_out, r, len(known), len(unknown), float(np.mean(v))) for r, v in found.items()]
-    return pd.DataFrame(table, columns=["left_out", "rule", "n_known", "n_unknown", "auroc"])
+            images = np.concatenate([known[valid_part], unknown])
+            ensemble, _ = Ensemble.fit(features, labels, known[train_part], dataclasses.replace(config, n_members=1))
+            theirs = judged.select(images)
+            is_unknown = np.isin(np.unique(theirs.image_index), unknown)
+            found.append(roc_auc_score(is_unknown, ensemble.judge(theirs)[1]))
+        table.append((left_out, len(known), len(unknown), float(np.mean(found))))
+    return pd.DataFrame(table, columns=["left_out", "n_known", "n_unknown", "auroc"])
 
 
 def embedding_table(machine: Machine, manifest: pd.DataFrame) -> pd.DataFrame:
     """Mean embedding of each image by the first head: image, split, label, e0, e1, ..."""
-    features = machine.store().of(manifest)
-    mean = image_means(machine.judges.heads[0][0].points(features), features.image_index)
+    features = machine.store().features(manifest)
+    mean = image_means(machine.ensemble.heads[0][0].points(features), features.image_index)
     mean /= np.linalg.norm(mean, axis=1, keepdims=True)
     truth = manifests.truth(manifest)
     label = [truth.get(f, own) for f, own in zip(manifest["file"], manifest["label"], strict=True)]

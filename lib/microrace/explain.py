@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from micrographs.reading import read_image
-from microrace.features import CropFeatures, features_of
-from microrace.machine import Machine
-from microrace.places import cut_places
+from microrace.network import features_of
+from microrace.scale import cut_crops
+from microrace.training import CropFeatures, Machine
 
 
 @dataclass
@@ -60,8 +60,8 @@ class Explainer:
     def __init__(self, machine: Machine, training_rows: pd.DataFrame):
         self.machine, self.rows = machine, training_rows
         self.store = machine.store()
-        self.training = self.store.of(training_rows)
-        self.points = machine.judges.heads[0][0].points(self.training)
+        self.training = self.store.features(training_rows)
+        self.points = machine.ensemble.heads[0][0].points(self.training)
 
     def _training_place(self, crop: int) -> np.ndarray:
         """Where a training crop lies in its image; crops of an image stand in the order of its places."""
@@ -69,7 +69,7 @@ class Explainer:
         row = self.rows.iloc[image]
         shape = (row["height"], row["width"])
         first = int(np.searchsorted(self.training.image_index, image))
-        return self.machine.config.places(shape, row["pixels_per_um"])[crop - first]
+        return self.machine.config.crop_positions(shape, row["pixels_per_um"])[crop - first]
 
     def explain(self, row, n_pairs: int = 3) -> Explanation:
         """Explain the answer to the image of a manifest's row.
@@ -89,12 +89,12 @@ class Explainer:
         """
         machine, config = self.machine, self.machine.config
         image, pixels_per_um = read_image(row["path"]), float(row["pixels_per_um"])
-        places = _dense_places(image.shape, config.places(image.shape, pixels_per_um)[:, 2])
-        crops, scales = cut_places(image, pixels_per_um, places, config.crop_px)
+        places = _dense_places(image.shape, config.crop_positions(image.shape, pixels_per_um)[:, 2])
+        crops, scales = cut_crops(image, pixels_per_um, places, config.crop_px)
         values = features_of(self.store.backbone, crops, self.store.device)
-        features = CropFeatures(values, np.log2(scales).astype(np.float32), np.zeros(len(values), dtype=int), 1)
-        probability = machine.judges.crop_probabilities(features)
-        cosine = machine.judges.heads[0][0].points(features) @ self.points.T
+        features = CropFeatures(values, np.log2(scales).astype(np.float32), np.zeros(len(values), dtype=int))
+        probability = machine.ensemble.crop_probabilities(features)
+        cosine = machine.ensemble.heads[0][0].points(features) @ self.points.T
         pairs, shown = [], set()
         for i in np.argsort(cosine.max(axis=1))[::-1]:
             j = int(cosine[i].argmax())
@@ -128,7 +128,7 @@ def interesting_images(scores: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
         Rows of ``scores`` with a column ``why``; those that there are.
     """
     right = scores["answer"].to_numpy() == truth.reindex(scores["image"]).to_numpy()
-    ordered = scores.sort_values("score", ascending=False)
+    ordered = scores.sort_values("confidence", ascending=False)
     rights, wrongs = ordered[right[ordered.index]], ordered[~right[ordered.index]]
     picks = [
         rights.head(1).assign(why="surest right"),

@@ -13,9 +13,8 @@ from scipy.stats import binomtest
 from micrographs import manifest as manifests
 from micrographs.manifest import NONE_OF_THESE
 from microrace.calibration import Calibration, calibrated
-from microrace.classifiers import answers_from_scores
-from microrace.features import CropFeatures, features_of
-from microrace.machine import Machine
+from microrace.network import features_of
+from microrace.training import CropFeatures, Machine
 
 ASK, SURE = "ask a person", "sure"
 FLAGS = (ASK, NONE_OF_THESE, SURE)
@@ -102,7 +101,7 @@ class SecondOpinion:
     def __init__(self, machine: Machine, training: pd.DataFrame, calibration: Calibration):
         self.machine, self.training, self.calibration = machine, training.reset_index(drop=True), calibration
         self.store = machine.store()
-        features = self.store.of(self.training)
+        features = self.store.features(self.training)
         self._points = self._embedded(features)
         self._first_crop = np.searchsorted(features.image_index, np.arange(len(self.training)))
 
@@ -144,14 +143,14 @@ class SecondOpinion:
 
     def _embedded(self, features: CropFeatures) -> np.ndarray:
         """Points of crops in all heads' embeddings at once: their scalar product is the heads' mean cosine."""
-        heads = self.machine.judges.heads
+        heads = self.machine.ensemble.heads
         return np.concatenate([head.points(features) for head, _ in heads], axis=1) / np.sqrt(len(heads))
 
     def _opinion(self, features: CropFeatures, row, n_neighbours: int) -> Opinion:
         machine, classes = self.machine, self.machine.classes
-        of_crop = machine.judges.crop_probabilities(features)
-        raw, distance = machine.judges.judge(features)
-        answer = answers_from_scores(raw, distance, classes, machine.threshold)[0]
+        of_crop = machine.ensemble.crop_probabilities(features)
+        raw, distance = machine.ensemble.judge(features)
+        answer = machine.answers(raw, distance)[0]
         probability = calibrated(raw, self.calibration.temperature)[0]
         best, second = np.argsort(-probability, kind="stable")[:2]
         sure = probability[best] >= self.calibration.ask_below
@@ -160,7 +159,7 @@ class SecondOpinion:
         nearness = np.maximum.reduceat(cosine, self._first_crop, axis=1).mean(axis=0)
         nearest = np.argsort(-nearness, kind="stable")[:n_neighbours]
         shape = int(row["height"]), int(row["width"])
-        places = machine.config.places(shape, float(row["pixels_per_um"]))
+        places = machine.config.crop_positions(shape, float(row["pixels_per_um"]))
         return Opinion(
             answer=answer,
             best=classes[best],
@@ -177,7 +176,7 @@ class SecondOpinion:
     def stream(self, rows: pd.DataFrame, n_neighbours: int = 3) -> Iterator[tuple[int, Opinion]]:
         """Opinions on the images of manifest rows, each with its position in ``rows``, as their features come."""
         for i, values, scales in self.store.stream(rows):
-            features = CropFeatures(values, scales, np.zeros(len(values), dtype=int), 1)
+            features = CropFeatures(values, scales, np.zeros(len(values), dtype=int))
             yield i, self._opinion(features, rows.iloc[i], n_neighbours)
 
     def of(self, rows: pd.DataFrame, n_neighbours: int = 3) -> list[Opinion]:
@@ -190,9 +189,9 @@ class SecondOpinion:
         They are not calibrated: the temperature is that of means over an image's crops, which one crop is not.
         """
         values = features_of(self.store.backbone, crop[None].astype(np.float32), self.store.device)
-        features = CropFeatures(values, np.log2([pixels_per_um]).astype(np.float32), np.zeros(1, dtype=int), 1)
-        raw, distance = self.machine.judges.judge(features)
-        answer = answers_from_scores(raw, distance, self.machine.classes, self.machine.threshold)[0]
+        features = CropFeatures(values, np.log2([pixels_per_um]).astype(np.float32), np.zeros(1, dtype=int))
+        raw, distance = self.machine.ensemble.judge(features)
+        answer = self.machine.answers(raw, distance)[0]
         return answer, raw[0]
 
 

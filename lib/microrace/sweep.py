@@ -19,12 +19,11 @@ from pathlib import Path
 import pandas as pd
 
 from micrographs import manifest as manifests
-from microrace import settings as defaults
-from microrace import training
+from microrace import network, training
 from microrace.ablations import claim_sentences, quiz_table, summarise
 from microrace.peers import GENERIC_METHODS, generic_features, generic_model
 from microrace.progress import track
-from microrace.settings import TrainingConfig
+from microrace.training import TrainingConfig
 from microrace.whole import written_whole
 
 
@@ -85,13 +84,13 @@ def grid(name: str, reference: TrainingConfig | None = None) -> list[Setting]:
     if name in ("small", "full"):
         vary("training images", "max_train_images", (10, 20, 40, 60, 80) if name == "full" else (20,),
              lambda n: str(n) if n else "all")  # fmt: skip
-        vary("scale handling", "scale_handling", defaults.SCALE_HANDLING)
+        vary("scale handling", "scale_handling", training.SCALE_HANDLING)
         vary("augmentation", "pipeline", ("full", "none", "geometric", "photometric") if name == "full" else ("none",))
     if name == "full":
         vary("transformation", "without", TRANSFORMATIONS, lambda t: f"without {t}" if t else "all")
         vary("fields of view", "max_fields", (1, 2), lambda n: f"the largest {n}" if n else "several")
         vary("crop side", "crop_px", (64, 128, 224), lambda n: f"{n} px")
-        vary("loss", "loss", defaults.LOSSES)
+        vary("loss", "loss", network.LOSSES)
         vary("embedding dimensions", "embedding_dim", (2, 4, 8, 32, 128))
         settings += [
             Setting("backbone", "ImageNet weights, kept"),
@@ -138,7 +137,7 @@ def known_quiz(manifest: pd.DataFrame) -> pd.DataFrame:
 
 def _machine(manifest: pd.DataFrame, config: TrainingConfig, open_quiz: bool, run_dir: Path):
     """The same of the machine."""
-    result = training.train(manifest, config, run_dir, only_validate=not open_quiz)
+    result = training.train(manifest, config, only_validate=not open_quiz)
     quiz = None
     if open_quiz:
         quiz, machine = known_quiz(manifest), result.machine

@@ -59,8 +59,8 @@ def predict(arguments: argparse.Namespace) -> int:
     from micrographs import batches
     from micrographs.scale import check_plausible
     from microrace import opinion_page as page
-    from microrace.machine import Machine
     from microrace.opinion import SecondOpinion, drift, drift_sentences
+    from microrace.training import Machine
 
     # What is at fault with an option is told before a thousand images are read.
     if arguments.pixels_per_um is not None:
@@ -78,7 +78,7 @@ def predict(arguments: argparse.Namespace) -> int:
         print(f"skipped {name}: {reason}", file=sys.stderr)
     opinions = asked.of(rows) if asked else None
     if arguments.out:
-        answers = machine.scores(rows).drop(columns="distance")
+        answers = machine.scores(rows).drop(columns="outlier_score")
         with written_whole(arguments.out) as file:
             answers.to_csv(file, index=False)
         print(f"answers in {arguments.out}")
