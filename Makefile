@@ -100,8 +100,7 @@ figures: env  ## publish the figures and numbers of STUDY= (default quiz1) in fi
 
 NAME ?=
 figure: env  ## draw one figure of STUDY= (default quiz1) again, NAME=confusion
-	@cd runs/$(call quote,$(ABOUT)) && $(call quote,$(abspath $(PYTHON))) -m papermill --no-progress-bar --log-level ERROR \
-	  ../../notebooks/05-figures.ipynb - -p run_dir . -p only $(call quote,$(NAME)) >/dev/null && echo runs/$(call quote,$(ABOUT)/figures/$(NAME).png)
+	@$(PY) -m microrace.study --study $(call quote,$(ABOUT)) --figure $(call quote,$(NAME))
 
 verify: env  ## run STUDY= (default quiz1) again: is each published number REPRODUCED? ARGS=--bytes compares files, --skip-sweep is quick
 	@$(call render,$(ABOUT))

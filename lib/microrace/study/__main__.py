@@ -7,7 +7,7 @@ import signal
 import sys
 
 from microrace.study.parameters import StudyError
-from microrace.study.runner import run
+from microrace.study.runner import redraw, run
 
 
 def call(function, parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--like", default="", help="another study, whose data and parameters to take")
     add("--jobs", type=int, default=1, help="processes for the ablations")
     add("--scheduler", default="", help="dask scheduler for the ablations, tcp://host:port")
-    return call(run, parser, argv)
+    add("--figure", default="", help="draw this one figure of a study that has run, and nothing else")
+    return call(lambda figure, **rest: redraw(rest["study"], figure) if figure else run(**rest), parser, argv)
 
 
 if __name__ == "__main__":

@@ -81,13 +81,15 @@ def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
     for path in executed:
         cells.append(nbformat.v4.new_markdown_cell(f'<a id="{path.stem}"></a>'))
         for cell in nbformat.read(path, as_version=4).cells:
-            drawn = [stem for stem in figures if "save(" in cell.source and f'"{stem}"' in cell.source]
+            drawn = [stem for stem in figures if "figures.save(" in cell.source and f'"{stem}"' in cell.source]
             shown = [output for output in cell.get("outputs", ()) if "image/png" in output.get("data", ())]
             for stem, output in zip(drawn, shown, strict=False):
                 output.metadata["image/png"] = {"alt": figures[stem].get("alt", stem)}
             anchors = "".join(f'<a id="figure-{stem}"></a>' for stem in drawn if stem in unplaced)
-            cells += [nbformat.v4.new_markdown_cell(anchors), cell]
+            cells += [nbformat.v4.new_markdown_cell(anchors), cell] if anchors else [cell]
             unplaced -= set(drawn)
+    for cell in cells:
+        cell.pop("id", None)  # unique in one notebook only, and another one at each call
     exporter = HTMLExporter(
         template_file="report.html.j2", extra_loaders=[jinja2.FileSystemLoader(HERE)], embed_images=True, sanitize_html=True,
         exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True,
@@ -98,7 +100,7 @@ def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
     attribution = read_json(run_dir / "dataset.json").get("attribution", [])
     about = {"state": state, "parts": executed, "style": style, "digest": digest, "attribution": attribution}
     resources = {"metadata": {"path": str(run_dir)}, "report": about}
-    page, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells), resources=resources)
+    page, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells, nbformat_minor=4), resources=resources)
     page = re.sub(r'(<h\d[^>]*?) id="[^"]*"', r"\1", page)  # two notebooks may have a heading of the same name
     page = page.replace(f"{run_dir.parents[1]}/", "")  # places on this computer are nobody's business
     return re.sub(r'href="(?:\./)?(\d\d-[\w-]+)\.ipynb"', r'href="#\1"', page)  # links between notebooks

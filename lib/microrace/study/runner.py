@@ -126,6 +126,31 @@ def execute(source: Path, executed: Path, parameters: dict) -> None:
     os.replace(unfinished, executed)
 
 
+def redraw(study: str, name: str) -> None:
+    """Draw one figure of a study again: run its notebook up to the cell that draws it, without those of other figures.
+
+    Raises
+    ------
+    StudyError
+        If the study has not run that far, or no notebook draws such a figure.
+    """
+    run_dir = paths.RUNS / study
+    records = report.read_json(run_dir / "run.json").get("notebooks", {})
+    for stem in records:
+        notebook = json.loads((paths.NOTEBOOKS / f"{stem}.ipynb").read_text(encoding="utf-8"))
+        sources, declared = read_notebook(paths.NOTEBOOKS / f"{stem}.ipynb")
+        drawing = ["figures.save(" in source and f'"{name}"' in source for source in sources]
+        if any(drawing):
+            last = drawing.index(True)
+            keep = [i for i, source in enumerate(sources[: last + 1]) if i == last or "figures.save(" not in source]
+            notebook["cells"] = [notebook["cells"][i] for i in keep]
+            source, executed = (run_dir / "notebooks" / f".{word}.ipynb" for word in ("figure", "drawn"))
+            write(source, notebook)
+            place = {"run_dir": str(run_dir)} if "run_dir" in declared else {}
+            return execute(source, executed, records[stem]["parameters"] | place)
+    raise StudyError(f"{study}: no notebook that has run there draws a figure {name!r}; the report lists them")
+
+
 def check_inputs(dataset: Path, panel: str, scheduler: str, resolved: dict[str, dict]) -> None:
     """Stop with the faults of settings, scheduler, manifest and answer sheets before anything runs.
 

@@ -167,3 +167,12 @@ def test_a_spoilt_record_of_a_run_counts_as_none(finished_toy, monkeypatch, cont
     asked = []
     monkeypatch.setattr(runner, "execute", lambda source, executed, parameters: asked.append(source.stem))
     assert finished_toy() == 0 and asked == [*toy.CHAIN]
+
+
+def test_one_figure_is_drawn_again_without_the_others(finished_toy, capsys):
+    figure = finished_toy.run_dir / "figures" / "weights.csv"
+    figure.write_text("old")
+    assert finished_toy(options=["--figure", "weights"]) == 0 and figure.read_text().startswith("weight\n0.0")
+    assert finished_toy(options=["--figure", "wieghts"]) == 2
+    assert "no notebook that has run there draws a figure 'wieghts'" in capsys.readouterr().err
+    assert finished_toy() == 0 and "nothing to do" in capsys.readouterr().out
