@@ -142,17 +142,13 @@ def crossed_interval(
     return mean - half, mean + half
 
 
-def no_discordance(n) -> np.ndarray:
-    """Largest share of discordant images that none among ``n`` leaves possible: exact, one-sided at 0.025."""
-    return 1 - 0.025 ** (1 / n)
-
-
 def difference_interval(panel, machine, groups=None, random_readers: bool | None = None, laboratories=None):
     """Machine minus panel on the same images: the difference of accuracies with its 95 % interval.
 
     `crossed_interval` of the answers' differences, but never narrower than what no discordant answer leaves possible
-    (`no_discordance`) among the effective number of images. That number is n / (1 + (m - 1) r) for n images in
-    specimens of m, with r = `UNSEEN_CORRELATION`, since few discordant answers tell nothing of their own correlation.
+    among the effective number of images: 1 - 0.025^(1 / number), exact and one-sided. That number is
+    n / (1 + (m - 1) r) for n images in specimens of m, with r = `UNSEEN_CORRELATION`, since few discordant answers tell
+    nothing of their own correlation.
 
     Parameters
     ----------
@@ -175,7 +171,7 @@ def difference_interval(panel, machine, groups=None, random_readers: bool | None
     compared /= compared.sum(-1, keepdims=True)
     specimen = _numbers(groups, lead.shape[-1])
     between = ((compared @ np.eye(specimen.max() + 1)[specimen]) ** 2).sum(-1)
-    least = no_discordance(1 / (UNSEEN_CORRELATION * between + (1 - UNSEEN_CORRELATION) * (compared**2).sum(-1)))
+    least = 1 - 0.025 ** (UNSEEN_CORRELATION * between + (1 - UNSEEN_CORRELATION) * (compared**2).sum(-1))
     low, high = np.maximum(np.minimum(low, value - least), -1), np.minimum(np.maximum(high, value + least), 1)
     return tuple(np.where(np.abs(v) <= ROUNDING, 0.0, v) for v in (value, low, high))
 
