@@ -67,8 +67,7 @@ def share_interval(right, groups=None, weights=None) -> tuple[float, float, floa
             return value, 0.0, 1.0
         effective = n / np.clip((off.sum() + added / (1 - extra / whole)) / within, 1, max((share @ share) * n, 1))
         quantile = stats.t.ppf(0.975, freedom)
-    low, high = proportion_confint(value * effective, effective, 2 * stats.norm.sf(quantile), "wilson")
-    return value, float(low), float(high)
+    return value, *map(float, proportion_confint(value * effective, effective, 2 * stats.norm.sf(quantile), "wilson"))
 
 
 def crossed_interval(
@@ -137,8 +136,7 @@ def crossed_interval(
         variance = readers + np.maximum(images - np.where(free > 0, left, 0), 0)
         alone = (part**2).sum(-1)
         freedom = variance**2 / (readers**2 * alone / (1 - alone) + images**2 / free_images)
-    quantile = np.where(freedom > 1e-6, stats.t.ppf(0.975, np.maximum(freedom, 1e-6)), np.inf)
-    half = quantile * np.sqrt(variance)
+    half = np.where(freedom > 1e-6, stats.t.ppf(0.975, np.maximum(freedom, 1e-6)), np.inf) * np.sqrt(variance)
     return mean - half, mean + half
 
 
