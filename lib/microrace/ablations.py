@@ -34,7 +34,8 @@ from micrographs.reading import read_image
 from microrace import augment, network, scale, training
 from microrace.training import CropFeatures, Ensemble, FeatureStore, TrainingConfig, folds_of
 from microrace.whole import written_whole
-from readerstudy.intervals import balancing, crossed_interval, share_interval
+from readerstudy import crossed_interval, share_interval
+from readerstudy.intervals import balancing
 
 AS_THEY_ARE = "as they are"
 

@@ -13,7 +13,7 @@ from micrographs.manifest import NONE_OF_THESE
 from microrace.controls import scale_alone, scale_probe
 from microrace.network import image_means
 from microrace.training import Ensemble, FeatureStore, Machine, TrainingConfig, TrainingResult, folds_of
-from readerstudy.accuracy import score_with_intervals
+from readerstudy import score_with_intervals
 
 
 def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.DataFrame | None]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from readerstudy.answers import MACHINE, MEAN, NO_ANSWER, SILENT, VOTE, answers_of
+from readerstudy.answers import MACHINE, MEAN, NO_ANSWER, SILENT, VOTE, answers_of, right_answers
 from readerstudy.intervals import balancing, difference_interval, mean_interval, share_interval, sign_flip_test
 
 
@@ -29,45 +29,33 @@ def readers_table(sheets: pd.DataFrame, truth: pd.Series, groups: pd.Series | No
     Returns
     -------
     DataFrame
-        decision_maker, kind, n_images (shown), n_answered, n_correct, accuracy, accuracy_low, accuracy_high,
-        balanced_accuracy; and of single readers years_experience, median_seconds, mean_confidence and brier (mean squared
+        decision_maker, kind, n_images (shown), n_correct, accuracy, accuracy_low, accuracy_high, balanced_accuracy; and of
+        single decision makers n_answered, years_experience, median_seconds, mean_confidence and brier (mean squared
         distance of the confidence from being right), NaN where unknown.
     """
     found, by_name = answers_of(sheets, truth, groups), sheets.groupby("decision_maker", sort=False)
+    mean = pd.DataFrame(found.panel).mean().to_numpy()
+    several = mean_interval(found.panel, found.specimen, laboratories=found.laboratory)
     kinds = by_name["kind"].first()
-
-    def row(name, kind, right, interval, n_answered):
-        seen = np.isfinite(right)
-        if not seen.any():
-            return name, kind, 0, 0, 0.0, *interval, np.nan
-        balanced = float(right[seen] @ balancing(truth.to_numpy()[seen]))
-        return name, kind, int(seen.sum()), n_answered, float(right[seen].sum()), *interval, balanced
-
+    who = [(name, kinds[name], right.to_numpy(), None) for name, right in found.right.iterrows()]
     rows = []
-    for name, right in found.right.iterrows():
-        answered = int((by_name.get_group(name)["answer"] != NO_ANSWER).sum())
-        silent = found.role[name] == SILENT
-        shown = np.where(silent, np.nan, right)
-        rows.append(row(name, SILENT if silent else kinds[name], shown, share_interval(shown, found.specimen), answered))
-    if len(found.panel):
-        n = int((found.readers["answer"] != NO_ANSWER).sum())
-        mean = tuple(map(float, mean_interval(found.panel, found.specimen, laboratories=found.laboratory)))
-        rows.append(row(MEAN, MEAN, pd.DataFrame(found.panel).mean().to_numpy(), mean, n))
-        rows.append(row(VOTE, VOTE, found.vote, share_interval(found.vote, found.specimen), n))
-    columns = "decision_maker kind n_images n_answered n_correct accuracy accuracy_low accuracy_high balanced_accuracy"
-    table = pd.DataFrame(rows, columns=columns.split())
-    error = (sheets["confidence"] - (sheets["answer"].to_numpy() == truth.reindex(sheets["image"]).to_numpy())) ** 2
-    return table.join(
-        pd.DataFrame(
-            {
-                "years_experience": by_name["years_experience"].first(),
-                "median_seconds": by_name["seconds"].median(),
-                "mean_confidence": by_name["confidence"].mean(),
-                "brier": error.groupby(sheets["decision_maker"]).mean(),
-            }
-        ),
-        on="decision_maker",
-    )
+    for name, kind, right, interval in [*who, (MEAN, MEAN, mean, several), (VOTE, VOTE, found.vote, None)]:
+        if found.role.get(name) == SILENT:
+            kind, right = SILENT, np.full(len(right), np.nan)
+        seen = np.isfinite(right)
+        balanced = right[seen] @ balancing(truth.to_numpy()[seen]) if seen.any() else np.nan
+        interval = interval or share_interval(right, found.specimen)
+        rows.append((name, kind, int(seen.sum()), float(right[seen].sum()), *map(float, interval), float(balanced)))
+    columns = "decision_maker kind n_images n_correct accuracy accuracy_low accuracy_high balanced_accuracy"
+    error = (sheets["confidence"] - right_answers(sheets, truth)) ** 2
+    single = {
+        "n_answered": (sheets["answer"] != NO_ANSWER).groupby(sheets["decision_maker"]).sum(),
+        "years_experience": by_name["years_experience"].first(),
+        "median_seconds": by_name["seconds"].median(),
+        "mean_confidence": by_name["confidence"].mean(),
+        "brier": error.groupby(sheets["decision_maker"]).mean(),
+    }
+    return pd.DataFrame(rows, columns=columns.split()).join(pd.DataFrame(single), on="decision_maker")
 
 
 def mcnemar_table(sheets: pd.DataFrame, truth: pd.Series, groups: pd.Series | None = None) -> pd.DataFrame:
@@ -80,31 +68,28 @@ def mcnemar_table(sheets: pd.DataFrame, truth: pd.Series, groups: pd.Series | No
     Returns
     -------
     DataFrame
-        decision_maker, n_images, machine_only_correct, reader_only_correct, difference (machine minus other), low,
+        decision_maker, role, n_images, machine_only_correct, reader_only_correct, difference (machine minus other), low,
         high (95 % interval), p_value, p_holm, p_least (the smallest p_holm that so many specimens and comparisons allow;
         where it is above 0.05 the test cannot decide).
     """
     found = answers_of(sheets, truth, groups)
-    others = {n: found.right.loc[n].to_numpy() for n in found.role.index[~found.role.isin([MACHINE, SILENT])]}
-    if len(found.panel) > 1:
-        others[VOTE] = found.vote
+    right = {name: row.to_numpy() for name, row in found.right.iterrows()} | {VOTE: found.vote}
     rows = []
-    for name, values in others.items():
-        lead = found.machine - values
+    for name, role in [*found.role.items(), *[(VOTE, VOTE)] * (len(found.panel) > 1)]:
+        lead = found.machine - right[name]
         seen = np.isfinite(lead)
-        if not seen.any():
+        if role in (MACHINE, SILENT) or not seen.any():
             continue
         specimen = found.specimen[seen]
-        interval = difference_interval(values[None, seen], found.machine[seen], specimen)
-        only = np.maximum(lead, 0)[seen].sum(), np.maximum(-lead, 0)[seen].sum()
+        interval = difference_interval(right[name][None, seen], found.machine[seen], specimen)
+        only = np.nansum(np.maximum(lead, 0)), np.nansum(np.maximum(-lead, 0))
         p = sign_flip_test(lead, found.specimen), 2.0 ** (1 - len(set(specimen)))
-        rows.append((name, int(seen.sum()), *only, *map(float, interval), *p))
-    columns = "decision_maker n_images machine_only_correct reader_only_correct difference low high p_value p_least".split()
-    table = pd.DataFrame(rows, columns=columns)
-    table["p_holm"] = multipletests(table["p_value"], method="holm")[1] if len(table) else []
+        rows.append((name, role, int(seen.sum()), *only, *map(float, interval), *p))
+    columns = "decision_maker role n_images machine_only_correct reader_only_correct difference low high p_value p_least"
+    table = pd.DataFrame(rows, columns=columns.split())
     # Holm's first step multiplies the smallest p-value by the number of comparisons.
-    table["p_least"] = np.minimum(table["p_least"] * len(table), 1.0)
-    return table[[*columns[:-1], "p_holm", "p_least"]]
+    p_holm = multipletests(table["p_value"], method="holm")[1] if len(table) else []
+    return table.assign(p_holm=p_holm, p_least=np.minimum(table["p_least"] * len(table), 1.0))
 
 
 def counts_table(sheets: pd.DataFrame, truth: pd.Series, strata: pd.Series) -> pd.DataFrame:
@@ -148,15 +133,13 @@ def missing_table(sheets: pd.DataFrame, truth: pd.Series, groups: pd.Series | No
     given = found.readers.pivot(index="decision_maker", columns="image", values="answer")
     given = given.reindex(index=found.readers["decision_maker"].unique(), columns=truth.index).to_numpy()
     panel, unanswered, unseen = found.panel, given == NO_ANSWER, ~np.isfinite(found.panel)
-    ways = {"as in this study": panel}
-    if unanswered.any():
-        ways["no answer is left out"] = np.where(unanswered, np.nan, panel)
-        ways["no answer is right"] = np.where(unanswered, 1, panel)
-    if unseen.any():
-        ways["not shown is wrong"] = np.where(unseen, 0, panel)
-        ways["not shown is right"] = np.where(unseen, 1, panel)
+    ways = {"as in this study": (unseen & False, 0), "no answer is left out": (unanswered, np.nan),
+            "no answer is right": (unanswered, 1), "not shown is wrong": (unseen, 0),
+            "not shown is right": (unseen, 1)}  # fmt: skip
     rows = []
-    for name, values in ways.items() if len(ways) > 1 else ():
+    for name, (where, value) in ways.items():
+        values = np.where(where, value, panel)
         interval = difference_interval(values, found.machine, found.specimen, laboratories=found.laboratory)
-        rows.append((name, int(np.isfinite(values).sum()), *map(float, interval)))
+        if where.any() or name == "as in this study" and (unanswered | unseen).any():
+            rows.append((name, int(np.isfinite(values).sum()), *map(float, interval)))
     return pd.DataFrame(rows, columns="counted n_answers difference low high".split())

@@ -68,9 +68,9 @@ def mean_kappas(agreement: pd.DataFrame) -> dict:
     dict
         ``machine_and_readers`` and ``readers``: mean kappa; None where there is no such pair.
     """
-    pair = agreement[["role_a", "role_b"]].apply(frozenset, axis=1) if len(agreement) else pd.Series(dtype=object)
-    asked = {"machine_and_readers": frozenset((MACHINE, READER)), "readers": frozenset((READER,))}
-    means = {name: agreement["kappa"][(pair == roles).to_numpy()].mean() for name, roles in asked.items()}
+    pair = [{a, b} for a, b in zip(agreement["role_a"], agreement["role_b"], strict=True)]
+    asked = {"machine_and_readers": {MACHINE, READER}, "readers": {READER}}
+    means = {name: agreement["kappa"][[roles == p for p in pair]].mean() for name, roles in asked.items()}
     return {name: None if np.isnan(mean) else float(mean) for name, mean in means.items()}
 
 

@@ -1,13 +1,14 @@
-"""Tables of answers: who is the machine, who a reader; what each got right, the vote, and the layout for R."""
+"""Tables of answers: who is the machine, who a reader; what each got right, and the vote."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-NO_ANSWER, NONE_OF_THESE = "no answer", "none of these"
+from readerstudy.sheets import NO_ANSWER
+
 VOTE, MEAN = "majority vote", "panel mean"
 MACHINE, OTHER, READER, SILENT = "machine", "other machine", "reader", "answered nothing"
 
@@ -56,18 +57,22 @@ def roles(sheets: pd.DataFrame) -> pd.Series:
     return role
 
 
+def right_answers(sheets: pd.DataFrame, truth: pd.Series) -> np.ndarray:
+    """Whether each row of the sheets is right (n_rows,): 1 or 0; "no answer" is wrong."""
+    return (sheets["answer"].to_numpy() == truth.reindex(sheets["image"]).to_numpy()).astype(float)
+
+
 def correct_table(sheets: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
     """Right (1) or wrong (0): one row a decision maker, one column an image.
 
     "No answer" is wrong. NaN where a decision maker has no row for an image: it was not shown.
     """
-    right = sheets["answer"].to_numpy() == truth.reindex(sheets["image"]).to_numpy()
-    table = sheets.assign(right=right.astype(float)).pivot(index="decision_maker", columns="image", values="right")
+    table = sheets.assign(right=right_answers(sheets, truth))
+    table = table.pivot(index="decision_maker", columns="image", values="right")
     return table.reindex(index=sheets["decision_maker"].unique(), columns=truth.index)
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """What was right, as the statistics need it; see `answers_of`.
 
     Attributes
@@ -120,17 +125,13 @@ def answers_of(sheets: pd.DataFrame, truth: pd.Series, groups: pd.Series | None 
     role, right = roles(sheets), correct_table(sheets, truth)
     names = role.index[role == READER]
     readers = sheets[sheets["decision_maker"].isin(names)]
-    laboratory = pd.Series("", names)
+    laboratory = pd.Series([f"reader {name}" for name in names], names)
     if "laboratory" in sheets:
-        laboratory = readers.groupby("decision_maker")["laboratory"].first().reindex(names).fillna("")
-    return Answers(
-        role, right, readers,
-        machine=right.loc[role.index[role == MACHINE][0]].to_numpy(),
-        panel=right.loc[names].to_numpy(),
-        vote=majority_vote(readers, truth)["right"].to_numpy(),
-        specimen=pd.factorize(specimen)[0],
-        laboratory=laboratory.where(laboratory != "", [f"reader {name}" for name in names]).to_numpy(),
-    )  # fmt: skip
+        told = readers.groupby("decision_maker")["laboratory"].first().replace("", np.nan)
+        laboratory = told.reindex(names).fillna(laboratory)
+    vote, ours = majority_vote(readers, truth)["right"].to_numpy(), right.loc[role.index[role == MACHINE][0]].to_numpy()
+    panel, specimen = right.loc[names].to_numpy(), pd.factorize(specimen)[0]
+    return Answers(role, right, readers, ours, panel, vote, specimen, laboratory.to_numpy())
 
 
 def majority_vote(panel: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
@@ -175,41 +176,3 @@ def items_table(sheets: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
     )
     vote = majority_vote(found.readers, truth)
     return table.assign(vote_answer=vote["answer"], vote_right=vote["right"])
-
-
-def mrmc_table(sheets: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
-    """All answers in the long form of R's multi-reader multi-case packages: one row a reader, case and modality.
-
-    The machine's answers stand once for every reader, on the images that the reader saw, as these packages want every
-    reader in both modalities. In R, the difference machine minus panel is::
-
-        d <- read.csv("mrmc.csv", stringsAsFactors = TRUE)
-        m <- with(d, tapply(score, list(readerID, caseID, modalityID), mean))
-        mean(m[, , "machine"] - m[, , "panel"], na.rm = TRUE)
-
-    With iMRMC (U-statistics; readers and cases random)::
-
-        iMRMC::uStat11.conditionalD(d, modalitiesToCompare = c("machine", "panel"))[c("mean", "var")]
-
-    With MRMCaov (Obuchowski and Rockette; complete panels only), where being right is a sensitivity and two cases of the
-    other status, which it asks for and leaves out, are added::
-
-        other <- expand.grid(readerID = levels(d$readerID), caseID = c("none 1", "none 2"),
-                             modalityID = levels(d$modalityID), score = 0, status = 0)
-        both <- rbind(cbind(d[1:4], status = 1), other)
-        summary(MRMCaov::mrmc(MRMCaov::binary_sens(status, score), modalityID, readerID, caseID, data = both))
-
-    Returns
-    -------
-    DataFrame
-        readerID, caseID, modalityID ("machine" or "panel"), score (1 right, 0 wrong), truth, answer, confidence.
-    """
-    role, columns = sheets["decision_maker"].map(roles(sheets)), ["image", "answer", "confidence"]
-    panel = sheets.loc[role == READER, ["decision_maker", *columns]]
-    repeated = panel[["decision_maker", "image"]].merge(sheets.loc[role == MACHINE, columns], on="image")
-    table = pd.concat([repeated.assign(modalityID="machine"), panel.assign(modalityID="panel")], ignore_index=True)
-    table = table.rename(columns={"decision_maker": "readerID", "image": "caseID"})
-    table["truth"] = truth.reindex(table["caseID"]).to_numpy()
-    table["score"] = (table["answer"] == table["truth"]).astype(int)
-    table = table[["readerID", "caseID", "modalityID", "score", "truth", "answer", "confidence"]]
-    return table.sort_values(["modalityID", "readerID", "caseID"], ignore_index=True)

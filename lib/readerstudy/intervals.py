@@ -105,41 +105,40 @@ def crossed_interval(
     """
     values = np.asarray(values, float)
     specimen, reader = _numbers(groups, values.shape[-1]), _numbers(laboratories, values.shape[-2])
-    of_specimen, of_reader = np.eye(specimen.max() + 1)[specimen], np.eye(reader.max() + 1)[reader]
-    n_readers = of_reader.shape[1]
+    of_specimen, of_reader = np.eye(specimen.max() + 1)[specimen], np.eye(reader.max() + 1)[reader].T
+    n_readers = len(of_reader)
     random_readers = n_readers >= FEWEST_READERS if random_readers is None else random_readers
-    seen = np.isfinite(values).astype(float)
-    x = np.nan_to_num(values)
-    # An added image counts as much as one that was shown does on average.
-    shown = (seen.sum(-2) > 0).sum(-1)
-    weight = seen.sum((-2, -1)) / (values.shape[-2] * np.maximum(shown, 1))
-    total = weight * values.shape[-2] * (shown + 2)
-    mean = ((seen * x).sum((-2, -1)) + weight * values.shape[-2] * sum(added)) / total
-    size = (of_reader.sum(0) * weight[..., None])[..., None]  # of an added image, by laboratory
-    off = [size * (value - mean)[..., None, None] for value in added]
-    cells = np.concatenate([of_reader.T @ (seen * (x - mean[..., None, None])) @ of_specimen, *off], -1)
-    counts = np.concatenate([of_reader.T @ seen @ of_specimen, size, size], -1)
-    by_specimen, share = cells.sum(-2), counts.sum(-2) / total[..., None]
-    lever = 1 - share
-    images = (by_specimen**2 / lever).sum(-1) / total**2
+    seen, x = np.isfinite(values).astype(float), np.nan_to_num(values)
+    # An added image counts as much as one that was shown does on average: in size, the number of its answers.
+    n_shown = np.maximum((seen.sum(-2) > 0).sum(-1), 1)
+    size = seen.sum((-2, -1)) / n_shown
+    total = size * (n_shown + 2)
+    mean = (x.sum((-2, -1)) + size * sum(added)) / total
+    by_laboratory = size[..., None, None] * of_reader.mean(1)[:, None]
+    off = [by_laboratory * (value - mean)[..., None, None] for value in added]
+    cells = np.concatenate([of_reader @ (seen * (x - mean[..., None, None])) @ of_specimen, *off], -1)
+    counts = np.concatenate([of_reader @ seen @ of_specimen, by_laboratory, by_laboratory], -1) / total[..., None, None]
+    cells /= total[..., None, None]
+    share = counts.sum(-2)
+    images = (cells.sum(-2) ** 2 / (1 - share)).sum(-1)
     alone = share[..., :-2] / share[..., :-2].sum(-1, keepdims=True)
-    freedom_images = np.maximum(1 / (alone**2).sum(-1) - 1, ROUNDING)
-    variance, freedom = images, freedom_images
+    freedom = free_images = np.maximum(1 / (alone**2).sum(-1) - 1, ROUNDING)
+    variance = images
     if random_readers and n_readers > 1:
-        by_reader, part = cells.sum(-1), counts.sum(-1) / total[..., None]
-        readers = (by_reader**2 / (1 - part)).sum(-1) / total**2
-        fitted = (by_reader / np.maximum(counts.sum(-1), ROUNDING))[..., None]
-        fitted = fitted + (by_specimen / np.maximum(counts.sum(-2), ROUNDING))[..., None, :]
-        left = (cells - counts * fitted) ** 2 / lever[..., None, :] / (1 - part)[..., None]
+        part = counts.sum(-1)
+        readers = (cells.sum(-1) ** 2 / (1 - part)).sum(-1)
+        fitted = (cells.sum(-1) / np.maximum(part, ROUNDING))[..., None]
+        fitted = fitted + (cells.sum(-2) / np.maximum(share, ROUNDING))[..., None, :]
+        left = ((cells - counts * fitted) ** 2 / (1 - share)[..., None, :] / (1 - part)[..., None]).sum((-2, -1))
         # Where not every reader saw every specimen, fewer cells are left to tell the residual from.
-        n_cells, n_specimens = (counts > 0).sum((-2, -1)), (counts.sum(-2) > 0).sum(-1)
+        n_cells, n_specimens = (counts > 0).sum((-2, -1)), (share > 0).sum(-1)
         free = n_cells - n_readers - n_specimens + 1
-        full = n_readers * n_specimens / ((n_readers - 1) * (n_specimens - 1))
-        residual = left.sum((-2, -1)) / total**2 * n_cells / np.maximum(free, 1) / full
-        variance = readers + np.maximum(images - np.where(free > 0, residual, 0), 0)
-        freedom = variance**2 / (readers**2 * (part**2).sum(-1) / (1 - (part**2).sum(-1)) + images**2 / freedom_images)
-    with np.errstate(invalid="ignore"):
-        half = np.where(freedom > 1e-6, stats.t.ppf(0.975, np.maximum(freedom, 1e-6)), np.inf) * np.sqrt(variance)
+        left *= n_cells / np.maximum(free, 1) * (n_readers - 1) * (n_specimens - 1) / (n_readers * n_specimens)
+        variance = readers + np.maximum(images - np.where(free > 0, left, 0), 0)
+        alone = (part**2).sum(-1)
+        freedom = variance**2 / (readers**2 * alone / (1 - alone) + images**2 / free_images)
+    quantile = np.where(freedom > 1e-6, stats.t.ppf(0.975, np.maximum(freedom, 1e-6)), np.inf)
+    half = quantile * np.sqrt(variance)
     return mean - half, mean + half
 
 
@@ -225,6 +224,11 @@ def sign_flip_test(lead, groups=None) -> float:
     return float(min(1.0, chance[as_large].sum()))
 
 
+def named(interval) -> dict:
+    """An interval (value, low, high) as a dict of floats by these names."""
+    return dict(zip(("value", "low", "high"), map(float, interval), strict=True))
+
+
 def balancing(truth) -> np.ndarray:
     """Weights of images (n,) under which every class counts alike."""
     _, index, counts = np.unique(np.asarray(truth, dtype=str), return_inverse=True, return_counts=True)
@@ -250,8 +254,5 @@ def score_with_intervals(truth, answers, groups=None) -> dict:
     """
     truth = np.asarray(truth, dtype=object)
     right = (truth == np.asarray(answers, dtype=object)).astype(float)
-    found = {"accuracy": None, "balanced_accuracy": balancing(truth)}
-    names = ("value", "low", "high")
-    return {"n": len(truth)} | {
-        name: dict(zip(names, share_interval(right, groups, weights), strict=True)) for name, weights in found.items()
-    }
+    accuracy, balanced = (named(share_interval(right, groups, weights)) for weights in (None, balancing(truth)))
+    return {"n": len(truth), "accuracy": accuracy, "balanced_accuracy": balanced}

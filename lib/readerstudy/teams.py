@@ -37,7 +37,7 @@ def teams_table(machine: pd.Series, asked: pd.Series, panel: pd.DataFrame, truth
     Returns
     -------
     DataFrame
-        who, n_images, n_asked (images that people look at), n_human_answers, accuracy, accuracy_low, accuracy_high
+        who, n_images, n_asked (images that people look at), accuracy, accuracy_low, accuracy_high
         (`intervals.share_interval`, of the mean reader `intervals.mean_interval`); for a team also against (the better of
         its parts alone), difference, difference_low, difference_high (`intervals.difference_interval`).
 
@@ -51,41 +51,25 @@ def teams_table(machine: pd.Series, asked: pd.Series, panel: pd.DataFrame, truth
     if panel.empty:
         raise ValueError("there is no reader to make a team with")
     specimen = None if groups is None else groups.reindex(truth.index).to_numpy()
-    asked = asked.reindex(truth.index).to_numpy(dtype=bool)
-    right = correct_table(panel, truth).to_numpy()
-    own = (machine.reindex(truth.index) == truth).to_numpy(dtype=float)
-    ours = pd.DataFrame({"image": truth.index, "answer": machine.reindex(truth.index).to_numpy()})
-    voters = pd.concat([panel[["image", "answer"]], ours.dropna()])
+    asked, ours = asked.reindex(truth.index).to_numpy(dtype=bool), machine.reindex(truth.index)
+    own, right = (ours == truth).to_numpy(dtype=float), correct_table(panel, truth).to_numpy()
+    voters = pd.concat([panel[["image", "answer"]], ours.dropna().rename("answer").rename_axis("image").reset_index()])
     vote, voter = (majority_vote(votes, truth)["right"].to_numpy() for votes in (panel, voters))
-    seen = np.isfinite(right)
-    found = {
-        MACHINE: own[None],
-        READER: right,
-        VOTE: vote[None],
-        ELSE_READER: np.where(asked, right, own),
-        ELSE_VOTE: np.where(asked, vote, own)[None],
-        VOTER: voter[None],
-    }
-    # What each team is held against is chosen once, on the quiz itself.
-    mean = {who: float(np.nanmean(pd.DataFrame(values).mean())) for who, values in found.items()}
+    found = {MACHINE: own, READER: right, VOTE: vote, ELSE_READER: np.where(asked, right, own),
+             ELSE_VOTE: np.where(asked, vote, own), VOTER: voter}  # fmt: skip
+    one = {who: pd.DataFrame(np.atleast_2d(values)).mean().to_numpy() for who, values in found.items()}
     rows = []
     for who, values in found.items():
-        looked = asked if who in (ELSE_READER, ELSE_VOTE) else np.full(len(truth), who != MACHINE)
-        one = pd.DataFrame(values).mean().to_numpy()  # over readers
-        interval = share_interval(one, specimen)[1:]
-        if len(values) > 1:
-            interval = map(float, mean_interval(values, specimen, random_readers=False)[1:])
-        n_answers = int(looked.sum()) if who in (READER, ELSE_READER) else int(seen[:, looked].sum())
-        row = (who, len(truth), int(looked.sum()), n_answers, mean[who], *interval)
+        n_asked = {MACHINE: 0, ELSE_READER: asked.sum(), ELSE_VOTE: asked.sum()}.get(who, len(truth))
+        interval = share_interval(values, specimen) if values.ndim == 1 else mean_interval(values, specimen)
+        other, lead = "", (np.nan,) * 3
         if who in TEAMS:
-            other = max(TEAMS[who], key=mean.get)
-            lead = difference_interval(pd.DataFrame(found[other]).mean().to_numpy()[None], one, specimen, False)
-            row += (other, *map(float, lead))
-        else:
-            row += ("", np.nan, np.nan, np.nan)
-        rows.append(row)
-    columns = "who n_images n_asked n_human_answers accuracy accuracy_low accuracy_high against"
-    return pd.DataFrame(rows, columns=[*columns.split(), "difference", "difference_low", "difference_high"])
+            # Chosen once, on the quiz itself.
+            other = max(TEAMS[who], key=lambda alone: np.nanmean(one[alone]))
+            lead = difference_interval(one[other][None], one[who], specimen, random_readers=False)
+        rows.append((who, len(truth), int(n_asked), *map(float, interval), other, *map(float, lead)))
+    columns = "who n_images n_asked accuracy accuracy_low accuracy_high against difference difference_low difference_high"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def team_sentences(table: pd.DataFrame, panel: str) -> list[str]:
