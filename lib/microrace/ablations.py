@@ -347,10 +347,10 @@ def run_sweep(
     DataFrame
         As `run_one` gives them, in the order of settings and seeds.
     """
-    whole = {s: bool(s.changes.get("backbone_rate")) for s in settings}
-    tasks = [
-        (str(manifest_path), s, reference, seed, str(cache)) for s in settings for seed in (seeds[:1] if whole[s] else seeds)
-    ]
+    path, tasks = str(manifest_path), []
+    for setting in settings:
+        some = seeds[:1] if "backbone_rate" in setting.changes else seeds
+        tasks += [(path, setting, reference, seed, str(cache)) for seed in some]
     found = _done(run_one, tasks, jobs, scheduler, "what matters")
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
@@ -396,3 +396,59 @@ def compare(trials: pd.DataFrame) -> pd.DataFrame:
     measures = ("accuracy", "balanced_accuracy", "difference", "balanced_difference", "change")
     columns = [m + ending for m in measures for ending in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["factor", "level", "condition", "reference", "n_seeds", "n_images", *columns])
+
+
+def claim_sentences(levels: pd.DataFrame) -> list[str]:
+    """What the intervals support: a sentence for each level, and how many comparisons chance alone would have called."""
+    sentences, n_compared, n_called = [], 0, 0
+    for (factor, level), rows in levels.groupby(["factor", "level"], sort=False):
+        compared, changed = (rows.dropna(subset=[measure]) for measure in ("difference", "change"))
+        better, worse = compared["difference_low"] > 0, compared["difference_high"] < 0
+        n_compared, n_called = n_compared + len(compared), n_called + int((better | worse).sum())
+        parts = []
+        for verdict, chosen in (("better than", better), ("worse than", worse), ("not told from", ~better & ~worse)):
+            of = compared[chosen]
+            if len(of):
+                parts.append(f"{verdict} {of['reference'].iloc[0]} {_where(of, 'difference')}")
+        if parts:
+            sentences.append(f"{factor.capitalize()}: {level} is {', '.join(parts)}.")
+        moved = changed[(changed["change_low"] > 0) | (changed["change_high"] < 0)]
+        if len(moved):
+            sentences.append(
+                f"{factor.capitalize()}: {level} changes {_where(moved, 'change')}, from the images as they are."
+            )
+    if n_compared:
+        sentences.append(
+            f"{n_called} of {n_compared} differences are told from 0; chance alone would call about {0.05 * n_compared:.0f}."
+        )
+    return sentences
+
+
+def _where(rows: pd.DataFrame, measure: str) -> str:
+    """Conditions with a difference and its interval; only their number where many are alike in saying nothing."""
+    low, high = rows[f"{measure}_low"], rows[f"{measure}_high"]
+    if len(rows) > 2 and ((low <= 0) & (high >= 0)).all():
+        return f"under {len(rows)} conditions"
+    told = zip(rows["condition"], rows[measure], low, high, strict=True)
+    return "; ".join(f"{condition} ({d:+.2f}, {a:+.2f} to {b:+.2f})" for condition, d, a, b in told)
+
+
+def leads_by_class(trials: pd.DataFrame, levels: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Which classes a lead under another magnification comes from: told scale may know who was photographed how.
+
+    Returns
+    -------
+    DataFrame
+        One row a class for each such lead whose interval lies above 0: level, condition, label, n_images, the median
+        pixels_per_um of the class, difference; the class that gains most comes first.
+    """
+    zooms = [name for name, c in CONDITIONS.items() if c.magnification != 1]
+    won = levels[levels["condition"].isin(zooms) & (levels["difference_low"] > 0)]
+    scales, found = manifest.groupby("label")["pixels_per_um"].median(), []
+    for row in won.itertuples():
+        theirs = trials[(trials["factor"] == row.factor) & (trials["condition"] == row.condition)]
+        right = theirs.pivot_table("correct", "label", "level", "mean")
+        lead = (right[row.level] - right[row.reference]).sort_values(ascending=False)
+        n = theirs.drop_duplicates("file")["label"].value_counts()
+        found += [(row.level, row.condition, c, n[c], scales[c], lead[c]) for c in lead.index]
+    return pd.DataFrame(found, columns=["level", "condition", "label", "n_images", "pixels_per_um", "difference"])
