@@ -30,14 +30,21 @@ from microrace.scale import feasible_fields_of_view_um, warp_crop  # noqa: E402
 cv2.setNumThreads(1)
 
 # The kinds of transformations in each pipeline; all draw the crop's position.
-PIPELINES = {
-    "none": (),
-    "geometric": ("geometric",),
-    "photometric": ("photometric",),
-    "full": ("geometric", "photometric"),
-}
+PIPELINES = {"none": (), "geometric": ("geometric",), "photometric": ("photometric",), "full": ("geometric", "photometric")}
 # Smallest share of an image's short side that a crop without physical fields of view shows.
 SMALLEST_SHARE = 0.45
+
+
+def geometry(pixels_per_um: float, side_px: float, crop_px: int, strengths: Mapping[str, float]) -> dict:
+    """Arguments of `scale.warp_crop` for a square of ``side_px`` pixels at given strengths of geometric transformations."""
+    value = {name: strengths.get(name, TRANSFORMATIONS[name].neutral) for name in ("rotation", "mirror", "zoom")}
+    return {
+        "pixels_per_um": pixels_per_um,
+        "target_pixels_per_um": pixels_per_um * crop_px / (side_px * value["zoom"]),
+        "size_px": crop_px,
+        "rotation_deg": value["rotation"],
+        "mirror": value["mirror"] > 0.5,
+    }
 
 
 class ScaleCrop(A.ImageOnlyTransform):
@@ -54,31 +61,14 @@ class ScaleCrop(A.ImageOnlyTransform):
         physical scale out: the side is a random share of the image's short side.
     max_fields : int
         As in `scale.feasible_fields_of_view_um`.
-    rotation_range : (float, float)
-        Angle in degrees.
-    mirror_range : (int, int)
-        (0, 1) mirrors every other crop, (0, 0) none.
-    zoom_range : (float, float)
-        Factor on the field of view.
+    drawn : dict of str to (float, float)
+        Geometric transformations and the strengths that are drawn.
     """
 
-    def __init__(
-        self,
-        crop_px: int,
-        fields_of_view_um=None,
-        max_fields: int = 0,
-        rotation_range: tuple[float, float] = (0.0, 0.0),
-        mirror_range: tuple[int, int] = (0, 0),
-        zoom_range: tuple[float, float] = (1.0, 1.0),
-        p: float = 1.0,
-    ):
+    def __init__(self, crop_px: int, fields_of_view_um=None, max_fields: int = 0, drawn: dict | None = None, p: float = 1.0):
         super().__init__(p=p)
-        self.crop_px = crop_px
-        self.fields_of_view_um = fields_of_view_um
-        self.max_fields = max_fields
-        self.rotation_range = rotation_range
-        self.mirror_range = mirror_range
-        self.zoom_range = zoom_range
+        self.crop_px, self.fields_of_view_um, self.max_fields = crop_px, fields_of_view_um, max_fields
+        self.drawn = drawn or {}
 
     @property
     def targets_as_params(self) -> list[str]:
@@ -91,43 +81,28 @@ class ScaleCrop(A.ImageOnlyTransform):
         return {"image": self.apply, "pixels_per_um": self.apply_to_pixels_per_um}
 
     def get_params_dependent_on_data(self, params: dict, data: dict) -> dict:
-        """Draw field of view, position, rotation and mirror."""
-        height, width = params["shape"][:2]
-        pixels_per_um, short = float(data["pixels_per_um"]), min(height, width)
-        draw = self.py_random
+        """Draw field of view, position and the strengths."""
+        shape, pixels_per_um, uniform = params["shape"][:2], float(data["pixels_per_um"]), self.py_random.uniform
+        short = min(shape)
         if self.fields_of_view_um is None:
-            side_px = short * math.exp(draw.uniform(math.log(SMALLEST_SHARE), 0.0))
+            side_px = short * math.exp(uniform(math.log(SMALLEST_SHARE), 0.0))
         else:
-            feasible = feasible_fields_of_view_um(
-                (height, width), pixels_per_um, self.fields_of_view_um, self.crop_px, max_fields=self.max_fields
-            )
-            zoom = math.exp(draw.uniform(*(math.log(z) for z in self.zoom_range)))
-            side_px = min(draw.choice(feasible) * zoom * pixels_per_um, short)
+            fields = feasible_fields_of_view_um(shape, pixels_per_um, self.fields_of_view_um, self.crop_px, self.max_fields)
+            side_px = self.py_random.choice(fields) * pixels_per_um
+        strengths = {name: uniform(*drawn) for name, drawn in self.drawn.items()}
         # The crop's upright square lies inside the image; corners of a turned one may reach over the edge.
-        half = side_px / 2
-        return {
-            "centre_xy": (draw.uniform(half, width - half) - 0.5, draw.uniform(half, height - half) - 0.5),
-            "rotation_deg": draw.uniform(*self.rotation_range),
-            "mirror": bool(draw.randint(*self.mirror_range)),
-            "source_pixels_per_um": pixels_per_um,
-            "crop_pixels_per_um": pixels_per_um * self.crop_px / side_px,
-        }
+        strengths["zoom"] = min(strengths.get("zoom", 1.0), short / side_px)
+        half = side_px * strengths["zoom"] / 2
+        centre = tuple(uniform(half, length - half) - 0.5 for length in shape[::-1])
+        return {"warp": {"centre_xy": centre, **geometry(pixels_per_um, side_px, self.crop_px, strengths)}}
 
-    def apply(self, img, centre_xy, rotation_deg, mirror, source_pixels_per_um, crop_pixels_per_um, **params):
+    def apply(self, img, warp, **params):
         """The one warp."""
-        return warp_crop(
-            img,
-            pixels_per_um=source_pixels_per_um,
-            target_pixels_per_um=crop_pixels_per_um,
-            centre_xy=centre_xy,
-            rotation_deg=rotation_deg,
-            mirror=mirror,
-            size_px=self.crop_px,
-        )
+        return warp_crop(img, **warp)
 
-    def apply_to_pixels_per_um(self, pixels_per_um, crop_pixels_per_um, **params):
+    def apply_to_pixels_per_um(self, pixels_per_um, warp, **params):
         """The crop's own scale."""
-        return crop_pixels_per_um
+        return warp["target_pixels_per_um"]
 
 
 class Shading(A.ImageOnlyTransform):
@@ -149,7 +124,8 @@ class Shading(A.ImageOnlyTransform):
     def apply(self, img, slope_x, slope_y, bowl, **params):
         """Add slope and bowl, in grey values from the centre to the edge."""
         x, y = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in img.shape[::-1]))
-        return img + np.float32(slope_x) * x + np.float32(slope_y) * y + np.float32(bowl) * (x**2 + y**2)
+        light = np.float32(slope_x) * x + np.float32(slope_y) * y + np.float32(bowl) * (x**2 + y**2)
+        return np.clip(img + light, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -171,7 +147,7 @@ class Transformation:
     slider : (float, float, float)
         Lowest and highest strength, and step, of a slider.
     make : callable, optional
-        Photometric ones: the albumentations transform that draws its strength from (low, high).
+        Photometric ones: the albumentations transform of (low, high, probability) that draws its strength from low to high.
     probability : float
         How often a pipeline applies a photometric one.
     """
@@ -182,7 +158,7 @@ class Transformation:
     drawn: tuple[float, float]
     shown: float
     slider: tuple[float, float, float]
-    make: Callable[[float, float], A.ImageOnlyTransform] | None = None
+    make: Callable[[float, float, float], A.ImageOnlyTransform] | None = None
     probability: float = 1.0
 
     def apply(self, crop: np.ndarray, value: float, rng: np.random.Generator) -> np.ndarray:
@@ -202,8 +178,7 @@ class Transformation:
         """
         if value == self.neutral or self.make is None:
             return crop
-        transform = self.make(value, value)
-        transform.p = 1.0
+        transform = self.make(value, value, 1.0)
         transform.set_random_seed(int(rng.integers(2**31)))
         return transform(image=crop)["image"]
 
@@ -215,33 +190,39 @@ TRANSFORMATIONS = {
     "zoom": Transformation("field of view (times)", "geometric", 1.0, (0.8, 1.25), 1.25, (0.5, 2.0, 0.05)),
     "shading": Transformation(
         "shading (grey values)", "photometric", 0.0, (0.0, 0.15), 0.15, (0.0, 0.5, 0.01),
-        lambda low, high: Shading((low, high)), 0.5,
+        lambda low, high, p: Shading((low, high), p), 0.5,
     ),
     "defocus": Transformation(
         "defocus (px)", "photometric", 0.0, (0.3, 1.2), 1.2, (0.0, 6.0, 0.1),
-        lambda low, high: A.GaussianBlur(sigma_limit=(low, high), blur_limit=0), 0.4,
+        lambda low, high, p: A.GaussianBlur(sigma_limit=(low, high), blur_limit=0, p=p), 0.4,
     ),
     "contrast": Transformation(
         "contrast (times)", "photometric", 1.0, (0.6, 1.5), 1.4, (0.2, 3.0, 0.05),
-        lambda low, high: A.RandomBrightnessContrast(brightness_limit=(0, 0), contrast_limit=(low - 1, high - 1)), 0.8,
+        lambda low, high, p: A.RandomBrightnessContrast((0, 0), (low - 1, high - 1), p=p), 0.8,
     ),
     "brightness": Transformation(
         "brightness (grey values)", "photometric", 0.0, (-0.15, 0.15), -0.15, (-0.5, 0.5, 0.01),
-        lambda low, high: A.RandomBrightnessContrast(brightness_limit=(low, high), contrast_limit=(0, 0)), 0.8,
+        lambda low, high, p: A.RandomBrightnessContrast((low, high), (0, 0), p=p), 0.8,
     ),
     "gamma": Transformation(
         "gamma", "photometric", 1.0, (0.6, 1.6), 1.4, (0.3, 3.0, 0.05),
-        lambda low, high: A.RandomGamma(gamma_limit=(100 * low, 100 * high)), 0.5,
+        lambda low, high, p: A.RandomGamma(gamma_limit=(100 * low, 100 * high), p=p), 0.5,
     ),
     "noise": Transformation(
         "noise (grey values)", "photometric", 0.0, (0.0, 0.06), 0.06, (0.0, 0.4, 0.01),
-        lambda low, high: A.GaussNoise(std_range=(low, high)), 0.8,
+        lambda low, high, p: A.GaussNoise(std_range=(low, high), p=p), 0.8,
     ),
     "jpeg": Transformation(
         "JPEG quality", "photometric", 100, (40, 95), 30, (5, 100, 1),
-        lambda low, high: A.ImageCompression(quality_range=(int(low), int(high))), 0.3,
+        lambda low, high, p: A.ImageCompression(quality_range=(int(low), int(high)), p=p), 0.3,
     ),
 }  # fmt: skip
+
+
+def augmented(pipeline: A.Compose, image: np.ndarray, pixels_per_um: float, *key: int) -> tuple[np.ndarray, np.float32]:
+    """A crop (crop_px, crop_px) of float32 and its log2 scale, drawn from (seed, epoch, index); see `seeded`."""
+    out = seeded(pipeline, *key)(image=image, pixels_per_um=pixels_per_um)
+    return np.ascontiguousarray(out["image"], dtype=np.float32), np.float32(math.log2(out["pixels_per_um"]))
 
 
 def build_pipeline(
@@ -272,17 +253,13 @@ def build_pipeline(
         if given not in known:
             raise ValueError(f"unknown augmentation {given!r}; take one of {', '.join(known)}")
     used = {n: t for n, t in TRANSFORMATIONS.items() if t.kind in PIPELINES[name] and n not in without}
-    ranges = {f"{n}_range": t.drawn for n, t in used.items() if t.kind == "geometric"}
-    transforms = [ScaleCrop(crop_px, fields_of_view_um, max_fields, **ranges)]
-    for n, t in used.items():
-        if t.kind == "photometric":
-            transform = t.make(*t.drawn)
-            # albumentations' transforms of grey values alone; all others move pixels.
-            if not isinstance(transform, A.ImageOnlyTransform):
-                raise ValueError(f"{n}: {type(transform).__name__} may change the scale without updating pixels_per_um")
-            transform.p = t.probability
-            transforms.append(transform)
-    return A.Compose(transforms)
+    drawn = {n: t.drawn for n, t in used.items() if t.kind == "geometric"}
+    changes = [t.make(*t.drawn, t.probability) for t in used.values() if t.kind == "photometric"]
+    for change in changes:
+        # The only kind of albumentations' transforms that moves no pixels.
+        if not isinstance(change, A.ImageOnlyTransform):
+            raise ValueError(f"{type(change).__name__} may change the scale without updating pixels_per_um")
+    return A.Compose([ScaleCrop(crop_px, fields_of_view_um, max_fields, drawn), *changes])
 
 
 def seeded(pipeline: A.Compose, seed: int, epoch: int, index: int) -> A.Compose:
@@ -298,16 +275,7 @@ def seeded(pipeline: A.Compose, seed: int, epoch: int, index: int) -> A.Compose:
     return pipeline
 
 
-def crop_at(
-    image: np.ndarray,
-    pixels_per_um: float,
-    *,
-    centre_xy: tuple[float, float],
-    side_px: float,
-    crop_px: int,
-    strengths: Mapping[str, float],
-    seed: int = 0,
-) -> tuple[np.ndarray, float]:
+def crop_at(image: np.ndarray, pixels_per_um: float, centre_xy, side_px: float, crop_px: int, strengths, seed: int = 0):
     """Cut one crop with given strengths of the transformations: what sliders, tests and figures use.
 
     Parameters
@@ -329,21 +297,11 @@ def crop_at(
     crop : array (crop_px, crop_px) of float32
     crop_pixels_per_um : float
     """
-    values = {name: strengths.get(name, t.neutral) for name, t in TRANSFORMATIONS.items()}
-    target = pixels_per_um * crop_px / (side_px * values["zoom"])
-    crop = warp_crop(
-        image,
-        pixels_per_um=pixels_per_um,
-        target_pixels_per_um=target,
-        centre_xy=centre_xy,
-        size_px=crop_px,
-        rotation_deg=values["rotation"],
-        mirror=bool(values["mirror"]),
-    )
-    rng = np.random.default_rng(seed)
+    warp = geometry(pixels_per_um, side_px, crop_px, strengths)
+    crop, rng = warp_crop(image, centre_xy=centre_xy, **warp), np.random.default_rng(seed)
     for name, transformation in TRANSFORMATIONS.items():
-        crop = transformation.apply(crop, values[name], rng)
-    return np.clip(crop, 0, 1), target
+        crop = transformation.apply(crop, strengths.get(name, transformation.neutral), rng)
+    return np.clip(crop, 0, 1), warp["target_pixels_per_um"]
 
 
 def explain(image: np.ndarray, pixels_per_um: float, fields_of_view_um, *, crop_px: int = 160, seed: int = 0):
@@ -364,18 +322,15 @@ def explain(image: np.ndarray, pixels_per_um: float, fields_of_view_um, *, crop_
         The fields of view that the image can supply, the smallest turned as the crops are.
     """
     height, width = image.shape
-    fields = feasible_fields_of_view_um(image.shape, pixels_per_um, fields_of_view_um, crop_px, 2.0)
+    fields = feasible_fields_of_view_um(image.shape, pixels_per_um, fields_of_view_um, crop_px)
     centre = ((width - 1) / 2, (height - 1) / 2)
     steps, strengths = [("the image and its fields of view", image, pixels_per_um)], {}
-    for title, name in (("cut at a field of view", None), *((t.label, name) for name, t in TRANSFORMATIONS.items())):
-        if name:
-            strengths[name] = TRANSFORMATIONS[name].shown
-            title = f"{title}: {strengths[name]:g}" if name != "mirror" else title
-        cut = crop_at(
-            image, pixels_per_um, centre_xy=centre, side_px=fields[0] * pixels_per_um, crop_px=crop_px,
-            strengths=strengths, seed=seed,
-        )  # fmt: skip
-        steps.append((title, *cut))
+    where = {"centre_xy": centre, "side_px": fields[0] * pixels_per_um, "crop_px": crop_px, "seed": seed}
+    steps.append(("cut at a field of view", *crop_at(image, pixels_per_um, strengths={}, **where)))
+    for name, transformation in TRANSFORMATIONS.items():
+        strengths[name] = transformation.shown
+        title = f"{transformation.label}: {transformation.shown:g}"
+        steps.append((title, *crop_at(image, pixels_per_um, strengths=strengths, **where)))
     boxes = []
     for field_um in [*fields[1:], fields[0]]:
         angle = math.radians(strengths["rotation"] if field_um == fields[0] else 0.0)

@@ -8,8 +8,8 @@ import pandas as pd
 
 from micrographs import attribution
 from micrographs import manifest as manifests
-from microrace.network import IN_WHEELS, PUBLISHED
 from microrace.calibration import share_right
+from microrace.network import IN_WHEELS, PUBLISHED
 from microrace.training import TrainingConfig
 
 # As the packages' LICENSE files say; their metadata do not.

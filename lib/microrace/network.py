@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 from pytorch_metric_learning import losses, miners
 from scipy.special import softmax
-from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from torch import nn
 
@@ -67,12 +67,9 @@ def load_state(path: str | Path) -> dict:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if all(isinstance(v, torch.Tensor) for v in state.values()):
-            return state
-        reason = "it holds more than tensors"
+        return {key: value.detach() for key, value in state.items()}
     except Exception as error:  # torch raises whatever the file makes it
-        reason = reason_of(error)
-    raise ValueError(f"{path}: not a state dict of tensors ({reason}); save the model's state_dict()")
+        raise ValueError(f"{path}: not a state dict ({reason_of(error)}); save the model's state_dict()") from None
 
 
 class Backbone(nn.Module):
@@ -264,11 +261,6 @@ class Whitening(nn.Module):
         """Whitened components (n, n_components) of features (n, n_features)."""
         return (features - self.mean) @ self.matrix
 
-    @torch.inference_mode()
-    def components(self, values: np.ndarray) -> np.ndarray:
-        """The same of arrays."""
-        return self(torch.from_numpy(values).to(self.mean.device)).cpu().numpy()
-
 
 class EmbeddingHead(nn.Module):
     """Features of crops and their scale to points on the unit sphere.
@@ -349,7 +341,7 @@ class MetricLoss(nn.Module):
             self.loss = losses.NormalizedSoftmaxLoss(n_classes, embedding_dim, temperature=0.1)
 
     def forward(self, points, labels):
-        """Loss of a batch, and the share of its triplets that are semi-hard: the negative is farther, but not by the margin."""
+        """Loss of a batch, and the share of its triplets that are semi-hard: the negative farther, by less than it."""
         triplets = self.semi_hard(points, labels)
         mined = triplets if self.miner is self.semi_hard else self.miner and self.miner(points, labels)
         n = torch.bincount(labels)
@@ -379,73 +371,52 @@ def image_means(crop_values, image_index) -> np.ndarray:
     return (sums / count[:, None]).reshape(len(count), *np.shape(crop_values)[1:])
 
 
+@dataclass
 class Prototypes:
     """Class probabilities of points on the sphere: a softmax over cosines to the classes' means (Snell et al., 2017).
 
-    Parameters
+    Attributes
     ----------
-    points : array (n_crops, d)
-        Of training crops, on the unit sphere.
-    class_index, image_index : array (n_crops,) of int
-    n_classes : int
+    means : array (n_classes, d)
+        Of length 1.
     """
 
+    means: np.ndarray
     # Cosines are divided by it before the softmax.
     TEMPERATURE = 0.1
 
-    def __init__(self, points, class_index, image_index, n_classes: int):
+    @classmethod
+    def fit(cls, points, class_index, image_index, n_classes: int) -> Prototypes:
+        """Fit on points (n_crops, d) of training crops, with the class and the image (n_crops,) of each."""
         means = class_means(points, class_index, balanced_weights(class_index, image_index), n_classes)
-        self.means = means / np.linalg.norm(means, axis=1, keepdims=True)
+        return cls(means / np.linalg.norm(means, axis=1, keepdims=True))
 
     def probabilities(self, points) -> np.ndarray:
         """Probabilities (n, n_classes)."""
         return softmax(np.asarray(points) @ self.means.T / self.TEMPERATURE, axis=1)
 
 
+@dataclass
 class OutlierScore:
     """How unlike all training images an image is, so that "none of these" can be answered.
 
-    The sum of two views, each in robust standard deviations of the training images' own values:
+    The cosine distance of its mean features to the nearest training image's (Sun et al., 2022). It does not look at the
+    head's points: the head learned to part the known classes and forgets what else there is.
 
-    - the Mahalanobis distance of its whitened features to the nearest class mean, with one shrunk covariance for all
-      classes (Lee et al., 2018);
-    - the cosine distance of its mean features to the nearest training image's (Sun et al., 2022).
-
-    Neither looks at the head's points: the head learned to part the known classes and forgets what else there is.
-
-    Parameters
+    Attributes
     ----------
-    values : array (n_crops, n_features)
-        Features of training crops.
-    whitened : array (n_crops, n_components)
-    class_index, image_index : array (n_crops,) of int
-    n_classes : int
+    images : array (n_images, n_features)
+        Mean features of each training image, of length 1.
     """
 
-    def __init__(self, values, whitened, class_index, image_index, n_classes: int):
-        _, position = np.unique(image_index, return_inverse=True)
-        self.means = class_means(whitened, class_index, balanced_weights(class_index, image_index), n_classes)
-        covariance = LedoitWolf(assume_centered=True).fit(whitened - self.means[class_index]).covariance_
-        self.whiten = np.linalg.cholesky(np.linalg.inv(covariance + 1e-6 * np.eye(len(covariance))))
-        self.images = self._directions(values, position)
-        cosine = self.images @ self.images.T
-        np.fill_diagonal(cosine, -1)
-        own = self._distance(whitened, position), 1 - cosine.max(axis=1)
-        # The median, and half the width of the middle two thirds: an odd training image does not move them.
-        self.scales = np.array([(np.median(v), np.subtract(*np.quantile(v, [5 / 6, 1 / 6])) / 2 + 1e-6) for v in own])
+    images: np.ndarray
 
-    @staticmethod
-    def _directions(values, position) -> np.ndarray:
-        means = image_means(values, position)
-        return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    @classmethod
+    def fit(cls, values, image_index) -> OutlierScore:
+        """Fit on features (n_crops, n_features) of the training images' crops, with the image (n_crops,) of each."""
+        means = image_means(values, np.unique(image_index, return_inverse=True)[1])
+        return cls((means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32))
 
-    def _distance(self, whitened, position) -> np.ndarray:
-        points, means = np.asarray(whitened) @ self.whiten, self.means @ self.whiten
-        distance = np.stack([np.linalg.norm(points - mean, axis=1) for mean in means], axis=1).min(axis=1)
-        return image_means(distance, position)
-
-    def __call__(self, values, whitened, position) -> np.ndarray:
-        """Scores (n_images,) of images from their crops' features, whitened ones and images' numbers 0, 1, ..."""
-        nearest = 1 - (self._directions(values, position) @ self.images.T).max(axis=1)
-        views = np.stack([self._distance(whitened, position), nearest], axis=1)
-        return ((views - self.scales[:, 0]) / self.scales[:, 1]).sum(axis=1)
+    def __call__(self, values, image_index) -> np.ndarray:
+        """Scores (n_images,), from 0 to 2, of images from their crops' features, in the order of their numbers."""
+        return 1 - (OutlierScore.fit(values, image_index).images @ self.images.T).max(axis=1)

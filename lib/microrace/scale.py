@@ -76,24 +76,14 @@ def warp_crop(
     middle = (size_px - 1) / 2
     matrix = np.array([[flip * cos, sin, 0.0], [-flip * sin, cos, 0.0]])
     matrix[:, 2] = np.array(centre_xy) - (x0, y0) - matrix[:, :2] @ (middle, middle)
-    return cv2.warpAffine(
-        region,
-        matrix,
-        (size_px, size_px),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(region, matrix, (size_px, size_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def feasible_fields_of_view_um(
-    shape,
-    pixels_per_um: float,
-    fields_of_view_um,
-    crop_px: int,
-    max_upsampling: float = MAX_UPSAMPLING,
-    max_fields: int = 0,
+    shape, pixels_per_um: float, fields_of_view_um, crop_px: int, max_fields: int = 0
 ) -> list[float]:
-    """Fields of view that an image can supply: not larger than its short side, not enlarged too much.
+    """Fields of view that an image can supply: not larger than its short side, not enlarged beyond `MAX_UPSAMPLING`.
 
     Parameters
     ----------
@@ -102,8 +92,6 @@ def feasible_fields_of_view_um(
     pixels_per_um : float
     fields_of_view_um : sequence of float
     crop_px : int
-    max_upsampling : float
-        A crop may have at most so many pixels for one of the image.
     max_fields : int
         Keep only so many of them, the largest; 0 keeps all.
 
@@ -113,7 +101,7 @@ def feasible_fields_of_view_um(
         Never empty: where none fits, the feasible field nearest to one of those asked for.
     """
     largest = min(shape) / pixels_per_um
-    smallest = min(crop_px / max_upsampling / pixels_per_um, largest)
+    smallest = min(crop_px / MAX_UPSAMPLING / pixels_per_um, largest)
     fits = [f for f in fields_of_view_um if smallest <= f <= largest]
     if fits:
         return sorted(fits)[-max_fields:]
@@ -122,14 +110,7 @@ def feasible_fields_of_view_um(
 
 
 def crop_positions(
-    shape,
-    pixels_per_um: float,
-    *,
-    crop_px: int,
-    fields_of_view_um=None,
-    crops_per_field: int = 4,
-    max_upsampling: float = MAX_UPSAMPLING,
-    max_fields: int = 0,
+    shape, pixels_per_um: float, *, crop_px: int, fields_of_view_um=None, crops_per_field: int = 4, max_fields: int = 0
 ) -> np.ndarray:
     """Where the crops lie by which an image is judged: a fixed grid at each field of view that the image can supply.
 
@@ -138,7 +119,7 @@ def crop_positions(
     shape : (int, int)
         Height and width of the image.
     pixels_per_um : float
-    crop_px, fields_of_view_um, max_upsampling, max_fields
+    crop_px, fields_of_view_um, max_fields
         As in `feasible_fields_of_view_um`; without physical fields, the sides are `SHARES` of the image's short side.
     crops_per_field : int
         Positions at each field of view; one at a field of view that spans nearly the whole image.
@@ -152,7 +133,7 @@ def crop_positions(
     if fields_of_view_um is None:
         sides = [share * min(height, width) for share in SHARES]
     else:
-        feasible = feasible_fields_of_view_um(shape, pixels_per_um, fields_of_view_um, crop_px, max_upsampling, max_fields)
+        feasible = feasible_fields_of_view_um(shape, pixels_per_um, fields_of_view_um, crop_px, max_fields)
         sides = [f * pixels_per_um for f in feasible]
     positions = []
     for side in sides:

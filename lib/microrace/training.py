@@ -8,10 +8,8 @@ import gc
 import hashlib
 import inspect
 import json
-import math
 import textwrap
 import time
-import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,8 +33,6 @@ from microrace.network import EmbeddingHead, MetricLoss, OutlierScore, Prototype
 from microrace.whole import written_whole
 
 SCALE_HANDLING = ("none", "normalised", "input", "both")
-# Images judged at once, so that memory does not grow with their number.
-IMAGES_AT_ONCE = 256
 # Rate of the head that learns together with a backbone.
 NETWORK_HEAD_RATE = 1e-3
 # Decoded images that a process keeps while a network learns.
@@ -143,30 +139,17 @@ class TrainingConfig:
         return self.scale_handling in ("input", "both")
 
     @property
-    def fine_tuned(self) -> bool:
-        """Whether the backbone learns too."""
-        return self.backbone_rate > 0
+    def cutting(self) -> dict:
+        """What decides how crops are cut, for training and for judging alike."""
+        return {"crop_px": self.crop_px, "fields_of_view_um": self.fields_of_view_um, "max_fields": self.max_fields}
 
     def make_pipeline(self) -> A.Compose:
         """The augmentation of training crops."""
-        return augment.build_pipeline(
-            self.pipeline,
-            crop_px=self.crop_px,
-            fields_of_view_um=self.fields_of_view_um,
-            max_fields=self.max_fields,
-            without=(self.without,) if self.without else (),
-        )
+        return augment.build_pipeline(self.pipeline, without=(self.without,) if self.without else (), **self.cutting)
 
     def crop_positions(self, shape, pixels_per_um: float) -> np.ndarray:
         """Where the crops lie by which an image of this shape and scale is judged; see `scale.crop_positions`."""
-        return scale.crop_positions(
-            shape,
-            pixels_per_um,
-            crop_px=self.crop_px,
-            fields_of_view_um=self.fields_of_view_um,
-            crops_per_field=self.crops_per_field,
-            max_fields=self.max_fields,
-        )
+        return scale.crop_positions(shape, pixels_per_um, crops_per_field=self.crops_per_field, **self.cutting)
 
 
 @dataclass
@@ -220,18 +203,19 @@ class CropsOfImages(Dataset):
         image, pixels_per_um = read_image(self.paths[i]), self.pixels_per_um[i]
         if self.augmented:
             numbers = range(self.config.augmented_crops)
-            outs = [augment.seeded(self.pipeline, 0, 0, k)(image=image, pixels_per_um=pixels_per_um) for k in numbers]
-            crops = np.stack([out["image"] for out in outs]).astype(np.float32)
-            scales = [out["pixels_per_um"] for out in outs]
+            drawn = [augment.augmented(self.pipeline, image, pixels_per_um, 0, 0, k) for k in numbers]
+            crops, log2_scales = (np.stack(part) for part in zip(*drawn, strict=True))
         elif self.change:
             crops, scales = self.change(image, pixels_per_um, self.config)
+            log2_scales = np.log2(scales)
         else:
             positions = self.config.crop_positions(image.shape, pixels_per_um)
             crops, scales = scale.cut_crops(image, pixels_per_um, positions, self.config.crop_px)
+            log2_scales = np.log2(scales).astype(np.float32)
         if self.backbone is not None:
             with network.one_thread():
                 crops = network.features_of(self.backbone, crops, "cpu")
-        return i, crops, np.log2(scales).astype(np.float32)
+        return i, crops, log2_scales
 
 
 def _loader(dataset: Dataset, workers: int, **options) -> DataLoader:
@@ -283,15 +267,13 @@ class FeatureStore:
             self._backbone = network.build_backbone(self.config.backbone, self.config.weights)
         return self._backbone.to(self.device, memory_format=torch.channels_last)
 
-    @cache  # noqa: B019  (a store lives as long as its run)
     def _way(self, augmented: bool) -> str:
         """Everything but the image that decides what its features are."""
         config = self.config
         makers = (scale, network.Backbone, network.build_backbone, network.standardise, network.features_of, CropsOfImages)
         way = [
-            _source_hash(inspect.getmodule(read_image), *makers), network.DEPTHS, scale.FIELDS_OF_VIEW_UM,
-            config.backbone, network.weights_id(config.backbone, config.weights), config.weights or config.seed,
-            config.crop_px, bool(config.fields_of_view_um), config.max_fields,
+            _source_hash(inspect.getmodule(read_image), *makers), network.DEPTHS, config.cutting, config.backbone,
+            network.weights_id(config.backbone, config.weights), config.weights or config.seed,
         ]  # fmt: skip
         if augmented:
             way += [_source_hash(augment), A.to_dict(config.make_pipeline())]
@@ -316,15 +298,6 @@ class FeatureStore:
             return None
         # The first crops of a longer row are those of a shorter one.
         return (values[:n], scales[:n]) if n is None or len(values) >= n else None
-
-    def _write(self, path: Path, values, log2_scales) -> None:
-        try:
-            with written_whole(path) as file:
-                np.savez(file, values=values, log2_pixels_per_um=log2_scales)
-        except OSError as error:
-            # Without a place to keep them features are computed again, which costs time and nothing else.
-            warnings.warn(f"features cannot be kept in {self.folder} ({error.strerror})", stacklevel=2)
-            self.kept = False
 
     def stream(self, rows: pd.DataFrame, augmented: bool = False) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Features image by image, those on disk first.
@@ -363,17 +336,14 @@ class FeatureStore:
             # Half precision halves the disk and is finer than two crops of one position differ.
             half, scales = values.astype(np.float16), np.asarray(scales)
             if self.kept:
-                self._write(files[missing[k]], half, scales)
+                with written_whole(files[missing[k]]) as file:
+                    np.savez(file, values=half, log2_pixels_per_um=scales)
             yield missing[k], half.astype(np.float32), scales
 
     def features(self, rows: pd.DataFrame, augmented: bool = False) -> CropFeatures:
         """Features of all crops of these images, in their order; see `stream`."""
-        found = sorted(self.stream(rows, augmented), key=lambda item: item[0])
-        return CropFeatures(
-            np.concatenate([values for _, values, _ in found]),
-            np.concatenate([scales for _, _, scales in found]),
-            np.repeat([i for i, _, _ in found], [len(values) for _, values, _ in found]),
-        )
+        images, values, scales = zip(*sorted(self.stream(rows, augmented), key=lambda item: item[0]), strict=True)
+        return CropFeatures(np.concatenate(values), np.concatenate(scales), np.repeat(images, [len(v) for v in values]))
 
     def for_training(self, rows: pd.DataFrame) -> tuple[CropFeatures, CropFeatures]:
         """What heads learn from and what judges: all crops, augmented ones among them, and those of judging alone."""
@@ -381,8 +351,8 @@ class FeatureStore:
         if not self.config.augmented_crops:
             return judged, judged
         more = self.features(rows, augmented=True)
-        names = [field.name for field in dataclasses.fields(CropFeatures)]
-        return CropFeatures(*(np.concatenate([getattr(judged, n), getattr(more, n)]) for n in names)), judged
+        both = zip(dataclasses.astuple(judged), dataclasses.astuple(more), strict=True)
+        return CropFeatures(*map(np.concatenate, both)), judged
 
 
 def draw_images(labels, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -406,22 +376,23 @@ def draw_images(labels, n: int, rng: np.random.Generator) -> np.ndarray:
     return drawn
 
 
-def _fit(batches, embed, criterion, parameters, config: TrainingConfig) -> pd.DataFrame:
+def _fit(batches, embed, criterion, parameters, labels, train_index, config: TrainingConfig) -> pd.DataFrame:
     """The loop that heads and fine-tuned networks share; the history, one row an epoch.
 
-    ``batches(epoch, steps)`` yields (inputs, labels), ``embed(*inputs)`` gives points. All randomness of an epoch comes
-    from (seed, epoch).
+    ``batches(drawn, epoch, rng)`` yields (inputs, images) of the images drawn, ``embed(*inputs)`` gives points. All
+    randomness of an epoch comes from (seed, epoch).
     """
     steps, rows = max(1, config.crops_per_epoch // config.batch_size), []
     optimiser = torch.optim.AdamW(parameters, weight_decay=config.weight_decay)
     rates = [group["lr"] for group in parameters]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=config.epochs * steps, pct_start=0.2)
     for epoch in range(config.epochs):
-        started, seen = time.perf_counter(), []
+        started, seen, rng = time.perf_counter(), [], np.random.default_rng([config.seed, epoch])
         torch.manual_seed(config.seed * 100_003 + epoch)
-        for inputs, labels in batches(epoch, steps):
+        drawn = train_index[draw_images(labels[train_index], steps * config.batch_size, rng)]
+        for inputs, images in batches(drawn, epoch, rng):
             points = embed(*inputs).float()
-            loss, active = criterion(points, labels)
+            loss, active = criterion(points, torch.from_numpy(labels[images]).to(points.device))
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"the loss became {loss.item()} in epoch {epoch + 1}; lower learning_rate")
             optimiser.zero_grad()
@@ -446,16 +417,14 @@ def _fit_head(features: CropFeatures, whitening: Whitening, labels, train_index,
         inputs = head.inputs(values.to(device), scales.to(device))
     crops_of = {i: np.flatnonzero(features.image_index == i) for i in train_index}
 
-    def batches(epoch, steps):
-        rng = np.random.default_rng([config.seed, epoch])
-        drawn = train_index[draw_images(labels[train_index], steps * config.batch_size, rng)]
+    def batches(drawn, epoch, rng):
         crops = np.array([crops_of[i][rng.integers(len(crops_of[i]))] for i in drawn])
-        for batch in np.split(np.arange(len(crops)), steps):
-            yield (inputs[crops[batch]],), torch.from_numpy(labels[drawn[batch]]).to(device)
+        for start in range(0, len(crops), config.batch_size):
+            batch = slice(start, start + config.batch_size)
+            yield (inputs[crops[batch]],), drawn[batch]
 
-    learned = [*head.linear.parameters(), *criterion.parameters()]
-    history = _fit(batches, head.embed, criterion, [{"params": learned, "lr": config.learning_rate}], config)
-    return head.eval(), history
+    parameters = [{"params": [*head.linear.parameters(), *criterion.parameters()], "lr": config.learning_rate}]
+    return head, _fit(batches, head.embed, criterion, parameters, labels, train_index, config)
 
 
 class TrainingCrops(Dataset):
@@ -480,11 +449,10 @@ class TrainingCrops(Dataset):
         return len(self.image_index)
 
     def __getitem__(self, i):
-        augment.seeded(self.pipeline, self.seed, self.draw, i)
         image = self.image_index[i]
-        out = self.pipeline(image=_read(self.paths[image]), pixels_per_um=self.pixels_per_um[image])
-        crop = np.ascontiguousarray(out["image"], dtype=np.float32)
-        return crop[None], np.float32(math.log2(out["pixels_per_um"])), image
+        key = self.seed, self.draw, i
+        crop, log2_scale = augment.augmented(self.pipeline, _read(self.paths[image]), self.pixels_per_um[image], *key)
+        return crop[None], log2_scale, image
 
 
 def fit_network(rows: pd.DataFrame, labels, train_index, config: TrainingConfig):
@@ -512,13 +480,11 @@ def fit_network(rows: pd.DataFrame, labels, train_index, config: TrainingConfig)
     head = EmbeddingHead(norm, backbone.n_features, config.embedding_dim, config.scale_input).to(device)
     criterion = MetricLoss(config.loss, labels.max() + 1, config.embedding_dim).to(device)
 
-    def batches(epoch, steps):
+    def batches(drawn, epoch, rng):
         backbone.train()
-        rng = np.random.default_rng([config.seed, epoch])
-        drawn = train_index[draw_images(labels[train_index], steps * config.batch_size, rng)]
         crops = TrainingCrops(rows, drawn, config, epoch)
         for crop, log2_scale, image in _loader(crops, config.workers, batch_size=config.batch_size):
-            yield (crop.to(device), log2_scale.to(device)), torch.from_numpy(labels[image.numpy()]).to(device)
+            yield (crop.to(device), log2_scale.to(device)), image.numpy()
 
     def embed(crop, log2_scale):
         with network.autocast(device):
@@ -529,7 +495,7 @@ def fit_network(rows: pd.DataFrame, labels, train_index, config: TrainingConfig)
         {"params": list(backbone.parameters()), "lr": config.backbone_rate},
         {"params": [*head.parameters(), *criterion.parameters()], "lr": NETWORK_HEAD_RATE},
     ]
-    return backbone, _fit(batches, embed, criterion, parameters, config)
+    return backbone, _fit(batches, embed, criterion, parameters, labels, train_index, config)
 
 
 @dataclass
@@ -579,10 +545,9 @@ class Ensemble:
             for k in range(config.n_members):
                 seeded = dataclasses.replace(config, seed=config.seed * 1000 + k)
                 head, history = _fit_head(ours, whitening, labels, train_index, seeded)
-                heads.append((head, Prototypes(head.points(ours), of_class, ours.image_index, n_classes)))
+                heads.append((head, Prototypes.fit(head.points(ours), of_class, ours.image_index, n_classes)))
                 histories.append(history.assign(head=k + 1))
-        outlier_score = OutlierScore(ours.values, whitening.components(ours.values), of_class, ours.image_index, n_classes)
-        return cls(heads, outlier_score), pd.concat(histories, ignore_index=True)
+        return cls(heads, OutlierScore.fit(ours.values, ours.image_index)), pd.concat(histories, ignore_index=True)
 
     def crop_probabilities(self, features: CropFeatures) -> np.ndarray:
         """Probabilities (n_crops, n_classes) of crops, means over the heads."""
@@ -591,16 +556,15 @@ class Ensemble:
     def judge(self, features: CropFeatures) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n_images, n_classes) and outlier scores (n_images,) of images, in the order of their numbers."""
         _, position = np.unique(features.image_index, return_inverse=True)
-        whitened = self.heads[0][0].normalise.components(features.values)
-        outlying = self.outlier_score(features.values, whitened, position)
-        return network.image_means(self.crop_probabilities(features), position), outlying
+        probability = network.image_means(self.crop_probabilities(features), position)
+        return probability, self.outlier_score(features.values, features.image_index)
 
     def state(self) -> dict:
         """Everything as tensors, for `from_state`."""
         return {
             "heads": [{k: v.cpu() for k, v in head.state_dict().items()} for head, _ in self.heads],
             "prototypes": [torch.from_numpy(p.means) for _, p in self.heads],
-            "outlier_score": {k: torch.from_numpy(v) for k, v in vars(self.outlier_score).items()},
+            "training_images": torch.from_numpy(self.outlier_score.images),
         }
 
     @classmethod
@@ -611,16 +575,8 @@ class Ensemble:
             shape = saved["normalise.matrix"].shape
             head = EmbeddingHead(Whitening(*shape), shape[1], config.embedding_dim, config.scale_input)
             head.load_state_dict(saved)
-            heads.append((head.eval(), _restored(Prototypes, {"means": means})))
-        return cls(heads, _restored(OutlierScore, state["outlier_score"]))
-
-
-def _restored(kind, tensors: dict):
-    """A fitted object from the arrays it was saved as."""
-    fitted = kind.__new__(kind)
-    for name, value in tensors.items():
-        setattr(fitted, name, value.numpy())
-    return fitted
+            heads.append((head.eval(), Prototypes(means.numpy())))
+        return cls(heads, OutlierScore(state["training_images"].numpy()))
 
 
 class Machine:
@@ -648,10 +604,12 @@ class Machine:
 
     def judge(self, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n_images, n_classes) and outlier scores (n_images,) of the images of these manifest rows."""
-        store, parts = self.store(), []
-        for start in range(0, len(rows), IMAGES_AT_ONCE):
-            parts.append(self.ensemble.judge(store.features(rows.iloc[start : start + IMAGES_AT_ONCE])))
-        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        probability, outlier_score = np.empty((len(rows), len(self.classes))), np.empty(len(rows))
+        # Image by image, so that memory does not grow and an answer does not depend on the others.
+        for i, values, scales in self.store().stream(rows):
+            crops = CropFeatures(values, scales, np.zeros(len(values), dtype=int))
+            probability[i : i + 1], outlier_score[i : i + 1] = self.ensemble.judge(crops)
+        return probability, outlier_score
 
     def answers(self, probability, outlier_score) -> list[str]:
         """Most probable class of each image, or "none of these" where the outlier score exceeds the threshold."""
@@ -780,12 +738,12 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, *, only_validate: bool
     labels = training["label"].map({c: i for i, c in enumerate(classes)}).to_numpy()
     histories, held_out = [], []
     # A backbone that stays as it is gives every fold the same features.
-    frozen = None if config.fine_tuned else FeatureStore(config).for_training(training)
+    frozen = None if config.backbone_rate else FeatureStore(config).for_training(training)
 
     def fit(name, train_index, seed):
         """An ensemble on some images, its backbone, and the features of the crops by which all images are judged."""
         seeded, backbone = dataclasses.replace(config, seed=seed), None
-        if config.fine_tuned:
+        if config.backbone_rate:
             backbone, history = fit_network(training, labels, train_index, seeded)
             histories.append(history.assign(head=0, network=name))
         features, judged = frozen or FeatureStore(config, backbone).for_training(training)

@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     power.add_argument("--accuracy", type=float, default=0.8, help="of the readers (0.8)")
     verdicts = commands.add_parser("verdicts", help="how often verdicts are false, on quizzes of many sizes")
     verdicts.add_argument("--out", type=Path, default=Path("figures/verdicts.csv"), help="table to write")
+    power.add_argument("--quizzes", type=int, default=1000, help="simulated behind each number (1000)")
     verdicts.add_argument("--quizzes", type=int, default=6000, help="simulated behind each number (6000)")
     given = parser.parse_args(arguments)
     if given.command == "verdicts":
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not 1 <= given.specimens <= given.images or given.readers < 1 or not 0.02 <= given.accuracy <= 0.995:
         parser.error("give at least one reader, 1 to --images specimens, and an accuracy from 0.02 to 0.995")
     specimen = np.arange(given.images) * given.specimens // given.images
-    table = power_table(specimen, given.readers, given.accuracy)
+    table = power_table(specimen, given.readers, given.accuracy, n_quizzes=given.quizzes)
     print(
         "Share of simulated quizzes that show the machine to be superior, and non-inferior at the margin of 0.05,\n"
         "by the true difference and by the share of an image's difficulty that machine and readers have in common\n"

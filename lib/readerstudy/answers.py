@@ -117,13 +117,15 @@ def answers_of(sheets: pd.DataFrame, truth: pd.Series, groups: pd.Series | None 
     Raises
     ------
     ValueError
-        When an image has no specimen, or as `roles` says.
+        When an image has no specimen, when no reader answered anything, or as `roles` says.
     """
     specimen = pd.Series(range(len(truth)), truth.index) if groups is None else groups.reindex(truth.index)
     if specimen.isna().any():
         raise ValueError(f"no specimen is given for the image {specimen.index[specimen.isna()][0]!r}")
     role, right = roles(sheets), correct_table(sheets, truth)
     names = role.index[role == READER]
+    if names.empty:
+        raise ValueError("no reader answered anything: there is no panel to compare the machine with")
     readers = sheets[sheets["decision_maker"].isin(names)]
     laboratory = pd.Series([f"reader {name}" for name in names], names)
     if "laboratory" in sheets:

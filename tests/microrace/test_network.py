@@ -1,0 +1,167 @@
+"""Backbones, their weights and what is refused; the head, the losses and the outlier score by hand and by explicit loops."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from microrace import network
+from microrace.network import (
+    LOSSES,
+    EmbeddingHead,
+    MetricLoss,
+    OutlierScore,
+    Prototypes,
+    Whitening,
+    balanced_weights,
+    build_backbone,
+    class_means,
+    load_state,
+    standardise,
+    timm,
+    weights_id,
+)
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# Of the crop below: the first four means and the first four standard deviations over the last feature map.
+LITE0_FEATURES = [4.2713, 0.0, 0.4326, 0.0, 1.0926, 0.001, 0.3634, 0.001]
+
+
+def test_lite0_has_the_weights_that_were_measured_and_gives_the_features_of_a_fixed_crop():
+    assert weights_id("lite0", "imagenet") == LITE0_SHA256[:16]
+    x = torch.linspace(0, 1, 96)
+    crop = standardise((x[None, :] * 37).sin()[None, None] * (x[:, None] * 23).cos()[None, None])
+    backbone = build_backbone("lite0", "imagenet").eval()
+    with torch.inference_mode():
+        features = backbone(crop)[0]
+    assert features.shape == (backbone.n_features,) == (2944,)
+    found = torch.cat([features[:4], features[1280:1284]])
+    assert torch.allclose(found, torch.tensor(LITE0_FEATURES), atol=1e-3), found.tolist()
+
+
+@pytest.mark.parametrize(("name", "side"), [("test_efficientnet", 64), ("test_vit", 160), ("test_resnet", 64)])
+def test_backbones_by_name_give_the_features_they_promise(name, side):
+    backbone = build_backbone(name, "").eval()
+    with torch.inference_mode():
+        assert backbone(torch.rand(2, 1, side, side)).shape == (2, backbone.n_features)
+
+
+def test_weights_come_from_a_plain_state_dict(tmp_path):
+    torch.manual_seed(1)
+    plain, file = timm.create_model("test_resnet"), tmp_path / "weights.pth"
+    torch.save(plain.state_dict(), file)
+    backbone = build_backbone("test_resnet", str(file))
+    assert all(torch.equal(v, plain.state_dict()[k]) for k, v in backbone.net.state_dict().items())
+    assert weights_id("test_resnet", str(file)) == hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code in a file of weights ran",))
+
+
+def test_weights_that_do_not_fit_are_no_tensors_or_are_not_there_are_refused(tmp_path, capsys):
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "small.pt")
+    with pytest.raises(ValueError, match="does not fit"):
+        build_backbone("test_efficientnet", str(tmp_path / "small.pt"))
+    with pytest.raises(FileNotFoundError, match=r"missing\.pt"):
+        build_backbone("test_resnet", str(tmp_path / "missing.pt"))
+    for name, what in (("evil", {"a": Evil()}), ("list", [1, 2])):
+        torch.save(what, tmp_path / f"{name}.pt")
+        with pytest.raises(ValueError, match="not a state dict"):
+            load_state(tmp_path / f"{name}.pt")
+    assert "ran" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match="unknown backbone 'resnet81'"):
+        build_backbone("resnet81", "")
+
+
+def test_published_weights_that_cannot_be_downloaded_are_told_with_a_remedy(monkeypatch):
+    def no_network(name, pretrained, **options):
+        assert pretrained
+        raise ConnectionError("no route to the hub")
+
+    monkeypatch.setattr(network.timm, "create_model", no_network)
+    with pytest.raises(OSError, match=r"could not be downloaded.*no route.*path of a state dict"):
+        build_backbone("test_resnet", "imagenet")
+
+
+def test_standardised_crops_do_not_tell_the_microscopes_knobs():
+    crops = torch.rand(3, 1, 64, 64)
+    assert torch.allclose(standardise(crops), standardise(0.5 * crops + 0.2), atol=2e-2)
+
+
+def test_whitened_components_of_training_crops_are_uncorrelated_and_of_variance_one():
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal((200, 5)) @ rng.standard_normal((5, 30)) * 100).astype(np.float32)
+    whitened = Whitening.fit(values + 7)(torch.from_numpy(values + 7))[:, :5].numpy()
+    np.testing.assert_allclose(np.cov(whitened.T), np.eye(5), atol=2e-2)
+    np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=1e-3)
+
+
+def test_points_lie_on_the_unit_sphere_and_scale_moves_them_only_as_input():
+    torch.manual_seed(0)
+    values = torch.rand(5, 12)
+    for scale_input in (True, False):
+        head = EmbeddingHead(torch.nn.Identity(), 12, 6, scale_input).eval()
+        with torch.inference_mode():
+            points, moved = head(values, torch.zeros(5)), head(values, torch.full((5,), 5.0))
+        assert points.shape == (5, 6) and torch.allclose(points.norm(dim=1), torch.ones(5), atol=1e-5)
+        assert ((points - moved).abs().max() > 1e-3) == scale_input
+
+
+def test_active_share_and_semi_hard_loss_equal_explicit_loops():
+    torch.manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(12, 4), dim=1)
+    labels = torch.arange(12) % 3
+    n, violations = 0, []
+    for a, p, q in itertools.product(range(12), repeat=3):
+        if a == p or labels[a] != labels[p] or labels[a] == labels[q]:
+            continue
+        d_ap, d_an = float((points[a] - points[p]).norm()), float((points[a] - points[q]).norm())
+        n += 1
+        if d_ap < d_an < d_ap + 0.2:
+            violations.append(d_ap - d_an + 0.2)
+    loss, share = MetricLoss("triplet", 3, 4)(points, labels)
+    assert share == pytest.approx(len(violations) / n)
+    assert float(loss) == pytest.approx(np.mean(violations), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_falls_when_classes_part(name):
+    torch.manual_seed(0)
+    criterion = MetricLoss(name, 2, 4)
+    if name == "cross-entropy":
+        criterion.loss.W.data = torch.eye(4)[:, :2].contiguous()
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    mixed = torch.nn.functional.normalize(torch.randn(6, 4), dim=1)
+    assert criterion(torch.eye(4)[labels], labels)[0] < criterion(mixed, labels)[0]
+
+
+def test_every_class_counts_alike_and_inside_it_every_image():
+    of_class, image = np.array([0, 0, 0, 0, 1, 1]), np.array([7, 7, 7, 8, 9, 9])
+    weight = balanced_weights(of_class, image)
+    assert weight[of_class == 0].sum() == pytest.approx(weight[of_class == 1].sum())
+    assert weight[image == 7].sum() == pytest.approx(weight[image == 8].sum())
+    values = np.array([[0.0], [0.0], [0.0], [4.0], [1.0], [3.0]])
+    assert class_means(values, of_class, weight, 2).ravel() == pytest.approx([2.0, 2.0])
+
+
+def test_prototypes_are_class_means_on_the_sphere():
+    points = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    prototypes = Prototypes.fit(points, np.array([0, 0, 1]), np.arange(3), 2)
+    np.testing.assert_allclose(prototypes.means, np.eye(2))
+    p = prototypes.probabilities(np.array([[1.0, 0.0], [np.sqrt(0.5), np.sqrt(0.5)]]))
+    assert p[0, 0] == pytest.approx(1 / (1 + np.exp(-10))) and p[1].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_the_outlier_score_is_the_cosine_distance_to_the_nearest_training_image():
+    rng = np.random.default_rng(0)
+    values, image = rng.random((12, 6)), np.repeat([3, 5, 9], 4)
+    means = [values[image == i].mean(axis=0) for i in (3, 5, 9)]
+    stranger = np.vstack([np.eye(6)[5], 7 * np.eye(6)[5]])
+    nearest = max(m[5] / np.linalg.norm(m) for m in means)
+    score = OutlierScore.fit(values, image)
+    assert score(stranger, np.zeros(2, int))[0] == pytest.approx(1 - nearest, rel=1e-5)
+    np.testing.assert_allclose(score(values, image), 0, atol=1e-6)
