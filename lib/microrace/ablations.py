@@ -29,8 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from tqdm import tqdm
 
-from micrographs.manifest import classes, read_manifest
-from micrographs.reading import read_image
+from micrographs import classes, read_image, read_manifest
 from microrace import augment, network, scale, training
 from microrace.training import CropFeatures, Ensemble, FeatureStore, TrainingConfig, folds_of
 from microrace.whole import written_whole
@@ -391,7 +390,9 @@ def compare(trials: pd.DataFrame) -> pd.DataFrame:
                 continue
             # A level that ran with fewer seeds is compared with those of the other.
             lead = (mine - right[factor, other_level, other_condition].loc[mine.index]).to_numpy() * weight
-            found.append((lead.mean(), *crossed_interval(lead, groups, random_readers=True)))
+            # Two seeds tell too little of others, and an interval is then of these seeds' mean.
+            low, high = crossed_interval(lead, groups, random_readers=len(mine) > 2)
+            found.append((lead.mean(), max(low, -1.0), min(high, 1.0)))
         rows.append((factor, level, condition, reference, len(mine), len(images), *np.ravel(found)))
     measures = ("accuracy", "balanced_accuracy", "difference", "balanced_difference", "change")
     columns = [m + ending for m in measures for ending in ("", "_low", "_high")]

@@ -207,7 +207,7 @@ class CropsOfImages(Dataset):
             crops, log2_scales = (np.stack(part) for part in zip(*drawn, strict=True))
         elif self.change:
             crops, scales = self.change(image, pixels_per_um, self.config)
-            log2_scales = np.log2(scales)
+            log2_scales = np.log2(scales).astype(np.float32)
         else:
             positions = self.config.crop_positions(image.shape, pixels_per_um)
             crops, scales = scale.cut_crops(image, pixels_per_um, positions, self.config.crop_px)
