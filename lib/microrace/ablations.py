@@ -255,7 +255,7 @@ def _fit_peer(method: str, features: CropFeatures, labels, config: TrainingConfi
 def _held_out(manifest: pd.DataFrame, setting: Setting, config: TrainingConfig) -> pd.DataFrame:
     """Held-out answers of a setting under all its conditions: condition, file, label, split_group, answer."""
     columns = ["file", "label", "split_group"]
-    if config.fine_tuned:
+    if config.backbone_rate > 0:
         found = training.train(manifest, config, only_validate=True).held_out
         return found[[*columns, "answer"]].assign(condition=AS_THEY_ARE)
     rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
