@@ -192,7 +192,7 @@ def texture_descriptors(image: np.ndarray) -> np.ndarray:
     """Generic texture descriptors of an image: local binary patterns and grey-level co-occurrence at three scales.
 
     Rotation-invariant uniform LBP (Ojala et al., 2002; P = 8, R = 1) and Haralick's contrast, homogeneity, energy and
-    correlation (1973; 32 grey levels, distances 1 and 3, four angles), of the image and of it halved twice.
+    correlation (1973; 32 grey levels, distances 1 and 3, means over four angles), of the image and of it halved twice.
 
     Parameters
     ----------
@@ -200,20 +200,16 @@ def texture_descriptors(image: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    array (66,)
+    array (54,)
     """
     found = []
-    for octave in range(3):
-        small = cv2.resize(image, None, fx=0.5**octave, fy=0.5**octave, interpolation=cv2.INTER_AREA)
+    for share in (1, 0.5, 0.25):
+        small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
         grey = np.clip((small - small.mean()) / (small.std() + 1e-6) / 6 + 0.5, 0, 1)
         patterns = local_binary_pattern((grey * 255).astype(np.uint8), 8, 1, "uniform").astype(int)
         found.append(np.bincount(patterns.ravel(), minlength=10) / patterns.size)
-        matrix = graycomatrix((grey * 31).astype(np.uint8), [1, 3], np.arange(4) * np.pi / 4, 32, True, True)
-        for name in ("contrast", "homogeneity", "energy", "correlation"):
-            values = graycoprops(matrix, name)
-            found.append(values.mean(axis=1))
-        contrast = graycoprops(matrix, "contrast")
-        found.append(contrast.max(axis=1) - contrast.min(axis=1))
+        pairs = graycomatrix((grey * 31).astype(np.uint8), [1, 3], np.arange(4) * np.pi / 4, 32, True, True)
+        found += [graycoprops(pairs, p).mean(axis=1) for p in ("contrast", "homogeneity", "energy", "correlation")]
     return np.concatenate(found)
 
 
@@ -406,11 +402,12 @@ def claim_sentences(levels: pd.DataFrame) -> list[str]:
         compared, changed = (rows.dropna(subset=[measure]) for measure in ("difference", "change"))
         better, worse = compared["difference_low"] > 0, compared["difference_high"] < 0
         n_compared, n_called = n_compared + len(compared), n_called + int((better | worse).sum())
-        parts = []
-        for verdict, chosen in (("better than", better), ("worse than", worse), ("not told from", ~better & ~worse)):
-            of = compared[chosen]
-            if len(of):
-                parts.append(f"{verdict} {of['reference'].iloc[0]} {_where(of, 'difference')}")
+        verdicts = {"better than": better, "worse than": worse, "not told from": ~better & ~worse}
+        parts = [
+            f"{verdict} {rows['reference'].iloc[0]} {_where(compared[chosen], 'difference')}"
+            for verdict, chosen in verdicts.items()
+            if chosen.any()
+        ]
         if parts:
             sentences.append(f"{factor.capitalize()}: {level} is {', '.join(parts)}.")
         moved = changed[(changed["change_low"] > 0) | (changed["change_high"] < 0)]
