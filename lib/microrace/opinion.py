@@ -54,7 +54,7 @@ class Explanation:
         The two classes that the machine finds most probable.
     evidence : array (`MAP_ROWS`, columns)
         Of each place, the probability of the answer minus that of the runner-up, averaged over the crops that cover it,
-        each field of view counting alike: -1 to 1, and 0 where no crop lies.
+        each field of view counting alike: -1 to 1, and NaN where no crop lies.
     pairs : list of dict
         The nearest training images: ``training_image`` (position in the training rows), ``cosine`` (of each crop to that
         image's nearest, on average), and the two crops that are most alike: ``place`` and ``training_place`` (centre x,
@@ -86,7 +86,7 @@ def evidence_map(places, lead, shape) -> np.ndarray:
     share = 1 / (side == places[:, 2]).sum(axis=-1, keepdims=True)
     weight = share * (np.abs(y[:, None] - cy) <= side / 2) * (np.abs(x - cx) <= side / 2)
     total, covered = np.tensordot(lead, weight, 1), weight.sum(axis=0)
-    return np.divide(total, covered, out=np.zeros_like(total), where=covered > 0)
+    return np.divide(total, covered, out=np.full_like(total, np.nan), where=covered > 0)
 
 
 class SecondOpinion:
@@ -132,15 +132,16 @@ class SecondOpinion:
         -------
         DataFrame
             image; answer (a class, or "none of these"); probability of the answer, calibrated ("none of these" has none);
-            flag: "sure" from the `Calibration`'s limit on, "none of these", or "ask a person", also at scales outside those
-            of the training images; unlike (share of held-out training images that are less unlike the others); and the
+            flag: "sure" from the `Calibration`'s limit on, "none of these", or "ask a person", also for images that are not
+            typical or at scales outside those of the training images; unlike (share of held-out training images that are less unlike the others); and the
             calibrated probability of each class in a column of its name.
         """
         raw, outlier_score = self.machine.judge(rows)
         probability = calibrated(raw, self.calibration.temperature)
         answer = np.array(self.machine.answers(raw, outlier_score), dtype=object)
         none = answer == mg.NONE_OF_THESE
-        sure = (probability.max(axis=1) >= self.calibration.limit) & rows["pixels_per_um"].between(*self.scales).to_numpy()
+        sure = (probability.max(axis=1) >= self.calibration.limit) & (outlier_score <= self.calibration.typical)
+        sure &= rows["pixels_per_um"].between(*self.scales).to_numpy()
         seen = self.calibration.outlier_scores
         table = {
             "image": rows["file"].to_numpy(),
@@ -224,12 +225,10 @@ def evidence_picture(evidence: np.ndarray) -> np.ndarray:
 
     Where all crops agree the map would be of one colour: opacity shows the differences inside the image.
     """
-    least = max(evidence.min(), 0)
-    opacity = np.where(
-        evidence > 0, (evidence - least) / max(evidence.max() - least, 0.05), evidence / min(evidence.min(), -0.05)
-    )
-    colour = np.where(evidence[..., None] > 0, FOR, AGAINST)
-    return np.round(np.concatenate([colour, 165 * np.clip(opacity, 0, 1)[..., None]], axis=-1)).astype(np.uint8)
+    least, most = max(np.nanmin(evidence), 0), max(np.nanmax(evidence), 0)
+    lead = np.where(evidence > 0, (evidence - least) / max(most - least, 0.05), evidence)
+    opacity = 130 * np.abs(np.nan_to_num(lead))[..., None]
+    return np.concatenate([np.where(evidence[..., None] > 0, FOR, AGAINST), opacity], axis=-1).round().astype(np.uint8)
 
 
 def number(value: float) -> str:
@@ -257,16 +256,11 @@ def write_page(out, asked: SecondOpinion, rows: pd.DataFrame, answers: pd.DataFr
         Name of the study.
     """
     found, training = asked.explain(rows), asked.training.to_dict("records")
-    entries = [
-        {
-            "row": row,
-            "said": said,
-            "why": why,
-            "picture": _picture(row, PICTURE_PX),
-            "map": _uri(evidence_picture(why.evidence), lossless=True),
-        }
-        for row, said, why in zip(rows.to_dict("records"), answers.to_dict("records"), found, strict=True)
-    ]
+    entries = []
+    for row, said, why in zip(rows.to_dict("records"), answers.to_dict("records"), found, strict=True):
+        drawn = {"picture": _picture(row, PICTURE_PX), "map": _uri(evidence_picture(why.evidence), lossless=True)}
+        lead = np.nanmin(why.evidence), np.nanmax(why.evidence)
+        entries.append({"row": row, "said": said, "why": why, "lead": lead, **drawn})
     shown = sorted({pair["training_image"] for why in found for pair in why.pairs})
     about = {"classes": asked.machine.classes, "calibration": asked.calibration, "batch": asked.batch(rows, answers)}
     about |= {"study": study, "skipped": skipped, "credit": mg.attribution(asked.training), "ASK": ASK, "SURE": SURE}
