@@ -133,8 +133,8 @@ class SecondOpinion:
         DataFrame
             image; answer (a class, or "none of these"); probability of the answer, calibrated ("none of these" has none);
             flag: "sure" from the `Calibration`'s limit on, "none of these", or "ask a person", also for images that are not
-            typical or at scales outside those of the training images; unlike (share of held-out training images that are less unlike the others); and the
-            calibrated probability of each class in a column of its name.
+            typical or at scales outside those of the training images; unlike (share of held-out training images that are
+            less unlike the others); and the calibrated probability of each class in a column of its name.
         """
         raw, outlier_score = self.machine.judge(rows)
         probability = calibrated(raw, self.calibration.temperature)
