@@ -59,16 +59,17 @@ class ManifestError(ValueError):
 
 
 def _as_scale(column: str) -> str:
-    """How to make ``pixels_per_um`` of a column, by its name: "it", "it / 1000", "1 / it"; "" where it is no such thing."""
-    words = re.findall(r"[^\W\d_]+", normalise_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column)))
-    words = [re.sub("^(px|pix|pixels?|pixel(size|width))$", "pixel", word).removesuffix("s") for word in words]
-    units = [i for i, word in enumerate(words) if word in UM_PER_UNIT and word not in ("in", "m")]
-    if "pixel" not in words or not units:
+    """How to make ``pixels_per_um`` of a column, by its name, as a formula; "" where that is not clear."""
+    name = normalise_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column)).replace("metre", "meter")
+    words = re.findall(r"[^\W\d_]+", name)
+    pixels = [i for i, word in enumerate(words) if re.match("px|pix", word)]
+    units = [i for i, word in enumerate(words) if word.removesuffix("s") in UM_PER_UNIT and word not in ("in", "m", "u")]
+    if not pixels or not units or re.search(r"\d", name):
         return ""
-    um, per = UM_PER_UNIT[words[units[-1]]], "per" in words or "/" in column
-    if per and words.index("pixel") < units[-1]:
-        return "it" if um == 1 else f"it / {um:g}" if um > 1 else f"it x {1 / um:g}"
-    return "1 / it" if um == 1 else f"{1 / um:g} / it"
+    um, per = UM_PER_UNIT[words[units[-1]].removesuffix("s")], "/" in name or {"per", "pro"} & set(words)
+    if per and pixels[0] < units[-1]:
+        return repr(column) + ("" if um == 1 else f" / {um:g}" if um > 1 else f" x {1 / um:g}")
+    return f"{1 / um:g} / {column!r}" if per or re.search("size|width|spacing|grösse|breite", name) else ""
 
 
 def _read(path: Path, needed: tuple[str, ...]) -> tuple[pd.DataFrame, list[Fault], list[str]]:
@@ -83,8 +84,8 @@ def _read(path: Path, needed: tuple[str, ...]) -> tuple[pd.DataFrame, list[Fault
     if table.empty or faults:
         raise ManifestError(path, faults)
     at, notes, found = table.attrs["header_line"], table.attrs["notes"], list(table)
-    scales = {column: how for column in found if (how := _as_scale(column))}
-    meant = {c: "pixels_per_um" if scales.get(c) == "it" else CALLED.get(column_name(c)) for c in found}
+    scales = {c: how for c in found if (how := _as_scale(c))}
+    meant = {c: "pixels_per_um" if scales.get(c) == repr(c) else CALLED.get(column_name(c)) for c in found}
     for name in {name for name in meant.values() if name} - set(found):
         same = [c for c in found if meant[c] == name]
         if len(same) > 1:
@@ -96,8 +97,8 @@ def _read(path: Path, needed: tuple[str, ...]) -> tuple[pd.DataFrame, list[Fault
         remedy = f"found {', '.join(found)}; needed {', '.join(missing)}; rename them, or add what is missing"
         faults.append(Fault(at, "columns", "", remedy))
     if "pixels_per_um" not in table and scales:
-        others = "; ".join(f"{column!r} is another quantity: pixels_per_um = {how}" for column, how in scales.items())
-        faults.append(Fault(at, "pixels_per_um", "", f"add the column; {others}"))
+        how = " or ".join(f"pixels_per_um = {how}" for how in scales.values())
+        faults.append(Fault(at, "pixels_per_um", "", f"add the column: {how}"))
     if "file" not in table:
         raise ManifestError(path, faults)
     unused = [c for c in table if c not in (*COLUMNS, *FOUND)]
@@ -197,7 +198,7 @@ def _group_key(name: str) -> str:
 def _rule_faults(table: pd.DataFrame) -> list[Fault]:
     """Labels that cannot be meant as written, classes that cannot be learned, images given twice, and leaks."""
     label, split, train, line = table["label"], table["split"], table["split"] == "train", table.index.to_series()
-    spelling, group = label.map(normalise_name), table["split_group"].map(_group_key)
+    spelling = label.map(normalise_name)
     # "Pearlite" in the quiz would quietly become "none of these".
     usual = label.groupby(spelling).transform(lambda same: same.value_counts().index[0])
     learned = train & ~spelling.isin(["", NONE_OF_THESE, *RESERVED_LABELS])
@@ -205,7 +206,8 @@ def _rule_faults(table: pd.DataFrame) -> list[Fault]:
     first = line.groupby(table["pixels"]).transform("first")
     twice = (first != line) & (table["pixels"] != "") & ~table["file"].duplicated()
     # Quiz images of no training class may come from a training specimen: nothing of their class leaks.
-    both = split.groupby([spelling, group]).transform("nunique") > 1
+    groups = [[spelling, table[name].map(_group_key)] for name in ("specimen", "split_group")]
+    both = np.any([split.groupby(keys).transform("nunique") > 1 for keys in groups], axis=0)
     remedy = "has images of one class in train too; keep a group (specimen) within one split, however it is spelt"
     faults = _faults(
         table,
@@ -239,7 +241,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
     for name in ("specimen", "split_group"):
         shared = sorted(set(quiz[name]) & set(train[name]))
         if shared and (name == "specimen" or not table["specimen"].equals(table["split_group"])):
-            notes.append(f"Quiz and training images of other classes share a {name}: {', '.join(shared)}.")
+            notes.append(f"In training and in the quiz, with other classes on either side: {name} {', '.join(shared)}.")
     n_groups = train.groupby("label")["split_group"].nunique()
     if (n_groups == 1).any():
         names = ", ".join(n_groups.index[n_groups == 1])
@@ -421,17 +423,11 @@ def image_files(patterns: list[str]) -> list[Path]:
     """
     found: set[Path] = set()
     for pattern in patterns:
-        here = Path(os.path.abspath(pattern))  # a name may itself hold brackets
-        matches = (
-            filter(_may_be_picture, here.iterdir())
-            if here.is_dir()
-            else map(Path, [pattern] if here.exists() else glob.glob(pattern, recursive=True))
-        )
-        matches = {Path(os.path.abspath(match)) for match in matches if match.is_file()}
-        if not matches:
-            raise PictureError(
-                f"{pattern}: no image there; give files, a folder, or a pattern in quotes such as 'folder/*.tif'"
-            )
+        inside = os.path.join(glob.escape(pattern), "*") if os.path.isdir(pattern) else pattern
+        # A name may itself hold brackets.
+        names = [pattern] if os.path.isfile(pattern) else glob.glob(inside, recursive=True)
+        if not (matches := {Path(os.path.abspath(name)) for name in names if _may_be_picture(Path(name))}):
+            raise PictureError(f"{pattern}: no image there; give files, a folder, or a pattern in quotes: 'folder/*.tif'")
         found |= matches
     return _natural(found)
 
@@ -470,9 +466,7 @@ def read_images(source, pixels_per_um: float | None = None) -> tuple[pd.DataFram
         if faults:
             raise ManifestError(path, faults)
     table, faults = _look(table.assign(split="quiz"), folder)
-    reasons: dict[int, str] = {}
-    for fault in faults:
-        reasons[fault.line] = f"{reasons[fault.line]}; {fault.remedy}" if fault.line in reasons else fault.remedy
+    reasons = {at: "; ".join(fault.remedy for fault in faults if fault.line == at) for at in {f.line for f in faults}}
     skipped = [(file or f"line {at}", reasons[at]) for at, file in table["file"].items() if at in reasons]
     rows = table[~table.index.isin(list(reasons))].reset_index(drop=True)
     if rows.empty:

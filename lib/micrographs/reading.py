@@ -38,13 +38,9 @@ def _check_size(width: int, height: int) -> None:
 
 def _upright(pixels: np.ndarray, orientation) -> np.ndarray:
     """Turn and mirror as the orientation tag of TIFF and EXIF says (1 to 8)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = np.swapaxes(pixels, 0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
+    pixels = np.swapaxes(pixels, 0, 1) if orientation in (5, 6, 7, 8) else pixels
+    pixels = pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+    return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
 
 
 def picture_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:

@@ -126,15 +126,16 @@ def _from_text(text: str, source: str) -> PixelSize | None:
         if re.search(mark, text, re.MULTILINE):
             said = dict(re.findall(r"\$*(\w+)(?:[ \t]*=[ \t]*|[ \t]+)([^\r\n\0]*?)[ \t]*(?=[\r\n\0]|$)", text))
             try:
-                return _sized(read(said), f"{maker} {source}")
+                size = read(said)
             except ScaleError as error:
-                raise ScaleError(f"in its {maker} {source}: {error}") from None
+                raise ScaleError(f"{maker} {source}: {error}") from None
+            return _sized(size, f"{maker} {source}")
     return None
 
 
 def _sized(size: PixelSize | None, source: str) -> PixelSize:
     if size is None:
-        raise ScaleError(f"its {source} hold no size of a pixel; {REMEDY}")
+        raise ScaleError(f"{source}: no size of a pixel that can be read; {REMEDY}")
     return size._replace(source=source)
 
 

@@ -48,9 +48,7 @@ def _cropped(original: Path, target: Path) -> str:
     """Cut the micrograph out of an image of the archive, and return the sha256 of the file written."""
     image = read_image(original)
     if image.shape[1] != WIDTH_PX or image.shape[0] < ROWS.stop:
-        raise DatasetError(
-            f"{original}: is {image.shape[1]} x {image.shape[0]} px, not {WIDTH_PX} px wide with a band below"
-        )
+        raise DatasetError(f"{original}: is of shape {image.shape}, not {WIDTH_PX} px wide with a band below")
     content = cv2.imencode(".png", np.round(image[ROWS] * 255).astype(np.uint8))[1].tobytes()
     if not (target.is_file() and target.read_bytes() == content):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +82,6 @@ def fetch(selection: str = "quiz-like", folder=DATA / "uhcsdb") -> Path:
     originals, names = folder / "originals", list(rows["original"])
     url = os.environ.get("MICRORACE_UHCSDB_URL", BASE_URL).rstrip("/") + "/"
     pooch.get_logger().setLevel("WARNING")
-    print(f"uhcsdb: {len(names)} images, {FACTS['licence']}, from {url}", file=sys.stderr)
     try:
         listed = pooch.retrieve(url + "manifest.json", None, "manifest.json", originals)
         promised = {name: file["sha256"] for name, file in json.loads(Path(listed).read_text())["files"].items()}

@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 # said of these readers.
 FEWEST_READERS = 5
 # How much of the variance of an answer is taken to lie between specimens as long as no answer has shown it.
-UNSEEN_CORRELATION = 0.25
+UNSEEN_CORRELATION = 0.15
 ROUNDING = 1e-12
 
 

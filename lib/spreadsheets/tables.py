@@ -127,8 +127,8 @@ def read_table(path, columns=()) -> tuple[pd.DataFrame, np.ndarray, list[Fault]]
         rows, faults, notes = _rows(Path(path), columns)
         (at, header), rows = _header(rows, columns), rows[1:]
     except (OSError, ValueError) as error:  # a name too long, or with a NUL in it, besides what is raised here
-        line, remedy = (0, f"cannot be opened ({shortened(str(error))})")
-        line, remedy = error.args if isinstance(error, _Unreadable) else (line, f"{remedy}; give the path of a table (CSV)")
+        unknown = 0, f"cannot be opened ({shortened(str(error))}); give the path of a table (CSV)"
+        line, remedy = error.args if isinstance(error, _Unreadable) else unknown
         return pd.DataFrame(), np.array([], dtype=int), [Fault(line, "table", "", remedy)]
     while header and not header[-1] and not any(any(row[len(header) - 1 :]) for _, row in rows):
         header = header[:-1]  # trailing commas
@@ -168,9 +168,7 @@ def _rows(path: Path, columns) -> tuple[list[tuple[int, list[str]]], list[Fault]
     text, guessed = _decoded(data)
     rows, faults = _parsed(text, columns)
     foreign = next((cell for _, row in rows for cell in row if not cell.isascii()), "")
-    note = (
-        f"The encoding of the table was guessed: it reads {shortened(foreign)!r}. If that is wrong, save it as 'CSV UTF-8'."
-    )
+    note = f"The table's encoding was guessed: it reads {shortened(foreign)!r}. If that is wrong, save it as 'CSV UTF-8'."
     return rows, faults, [note] if guessed and foreign else []
 
 

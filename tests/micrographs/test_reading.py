@@ -144,14 +144,6 @@ def test_more_than_eight_bits_are_kept_and_stretched(tmp_path, name):
     np.testing.assert_allclose(image, np.clip((DEEP - low) / (high - low), 0, 1), atol=2e-3)
 
 
-def test_a_hot_pixel_does_not_set_the_range(tmp_path):
-    deep = DEEP.copy()
-    deep[0, 0] = 65535
-    tifffile.imwrite(tmp_path / "a.tif", deep)
-    image = read_image(tmp_path / "a.tif")
-    assert image[0, 0] == 1 and image[32, 40] == pytest.approx((deep[32, 40] - 1002) / 1996, abs=3e-3)
-
-
 def bomb(path):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -159,12 +151,6 @@ def bomb(path):
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
-
-
-def with_nan(path):
-    holes = np.ones((64, 64), np.float32)
-    holes[3, 3] = np.nan
-    tifffile.imwrite(path, holes)
 
 
 def animated(path):
@@ -188,7 +174,7 @@ NO_PICTURES = {
     "pages.tif": (tiff(np.stack([GREY] * 7), "minisblack"), "stack of 7 pictures, shape (7, 64, 80)"),
     "imagej.tif": (lambda path: tifffile.imwrite(path, np.stack([GREY] * 4), imagej=True), "stack of 4 pictures"),
     "animated.gif": (animated, "holds 2 pictures"),
-    "nan.tif": (with_nan, "not numbers"),
+    "nan.tif": (tiff(np.where(GREY > 9, GREY / 255, np.nan).astype(np.float32)), "not numbers"),
     "constant.png": (pil(Image.new("L", (80, 80), 7)), "is empty"),
     "bomb.png": (bomb, "is 60000 x 60000 px; at most 100 megapixels are read: crop it"),
     "pointer.tif": (text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "git lfs pull"),

@@ -74,19 +74,14 @@ DPI_64 = per(64, 2)  # what a way out by the resolution tag would take
 
 # Tags, width in pixels, the right scale, and what it must be said to come from.
 RIGHT = {
-    "FEI": (fei(SCAN), 64, 50, "FEI"),
     "FEI, EScan only": (fei("[EScan]\nPixelWidth=2e-08\nPixelHeight=2e-08\n") | DPI_64, 64, 50, "FEI"),
     "FEI, ion beam": (fei("[Beam]\nScan=IScan\n[EScan]\nPixelWidth=1e-06\nPixelHeight=1e-06\n[IScan]\nPixelWidth=2e-08\n"
                           "PixelHeight=2e-08\n"), 64, 50, "FEI"),
     "FEI, whole field": (fei("[EBeam]\nHFW=1.28e-06\nVFW=9.6e-07\n[Image]\nResolutionX=64\nResolutionY=48\n"),
                          64, 50, "FEI"),
-    "FEI, width as recorded": (fei(SCAN + "[Image]\nResolutionX=64\nResolutionY=44\n"), 64, 50, "FEI"),
-    "Phenom": (thermo('<FeiImage><pixelWidth unit="nm">20</pixelWidth><pixelHeight unit="nm">20</pixelHeight></FeiImage>')
-               | DPI_64, 64, 50, "Thermo"),
     "Thermo, XML": (thermo('<Metadata><BinaryResult><PixelSize><X unit="m">2E-08</X><Y unit="m">2E-08</Y></PixelSize>'
                            "</BinaryResult></Metadata>"), 64, 50, "Thermo"),
     "Zeiss, 512 px": (zeiss(ap_pixel_size=PIXEL, ap_width=WIDTH), 512, 85.83, "Zeiss"),
-    "Zeiss, 1024 px": (zeiss(ap_pixel_size=PIXEL, ap_width=WIDTH), 1024, 171.67, "Zeiss"),
     "Zeiss, 2048 px": (zeiss(ap_pixel_size=PIXEL, ap_width=WIDTH), 2048, 343.3, "Zeiss"),
     "Zeiss, pixel of the display": (zeiss(ap_pixel_size=PIXEL), 512, 85.83, "Zeiss"),
     "Zeiss, of LEO's time": (zeiss("0", "0", "0", "5.825e-09"), 512, 85.83, "Zeiss"),
@@ -96,24 +91,17 @@ RIGHT = {
                                         64, 50, "Thermo"),
     "Tescan": ({"extratags": [(50431, 1, None, TESCAN % b"2e-08", True)]} | DPI_64, 64, 50, "Tescan"),
     "JEOL TEM": ({"description": JEOL_XML.format(mode="eosTEM")} | per(50, 3), 64, 50, "JEOL"),
-    "Hitachi, in the tag alone": (xp_comment("SerialNumber=0\r\nSampleName=\r\nPixelSize=20.0\r\nSignalName=BSE\r\n") | DPI_64,
-                                  64, 50, "Hitachi"),
+    "Hitachi's tag": (xp_comment("SerialNumber=0\r\nPixelSize=20.0\r\nSignalName=BSE\r\n") | DPI_64, 64, 50, "Hitachi"),
     "a comment of Windows": (xp_comment("etched 10 s") | per(254_000, 2), 64, 10, "TIFF"),
     "OME in nm": (ome(200, "nm"), 64, 5, "OME"),
-    "OME without unit": (ome(0.2, SizeX=64), 64, 5, "OME"),
-    "OME in Angstrom": (ome(2000, "Å"), 64, 5, "OME"),
     **{
         f"ImageJ in {unit}": (imagej(f"unit={unit}", resolution=(7.5 * um, 7.5 * um)), 64, 7.5, "ImageJ")
         for unit, um in {
-            "um": 1, "\\u00B5m": 1, "\\u00b5m": 1, "\\u03BCm": 1,
-            "micron": 1, "Micron": 1, "microns": 1, "micrometers": 1, "Micrometres": 1, "nm": 1e-3, "nanometers": 1e-3,
-            "Angstrom": 1e-4, "mm": 1e3, "millimeter": 1e3, "pm": 1e-6,
+            "um": 1, "\\u00B5m": 1, "\\u03BCm": 1, "Microns": 1, "Micrometres": 1, "nm": 1e-3, "Angstrom": 1e-4,
         }.items()
     },
-    "ImageJ in cm": (imagej("unit=cm", resolution=(75000, 75000)), 64, 7.5, "TIFF"),
     "ImageJ in inches": (imagej("unit=inches", resolution=(190500, 190500)), 64, 7.5, "TIFF"),
     "ImageJ with a yunit": (imagej("unit=micron", "yunit=mm", resolution=(7.5, 7500)), 64, 7.5, "ImageJ"),
-    "resolution in cm": (per(50_000, 3), 64, 5, "TIFF"),
     "resolution in inches": (per(254_000, 2), 64, 10, "TIFF"),
     "0.5 px/um, 4 mm wide": (per(5000, 3), 2000, 0.5, "TIFF"),
 }  # fmt: skip
@@ -137,42 +125,30 @@ WRONG = {
         for width in (64, 3000)
     },
     "a pixel of 3.3 um": (per(3000, 3), 3000, "resolution of a print"),
-    "no unit": ({"resolution": (7.5, 7.5), "resolutionunit": 1}, 64, "no tag"),
     "no tags": ({}, 64, "no tag"),
     "not square": ({"resolution": (50_000, 40_000), "resolutionunit": 3}, 64, "square"),
-    "FEI, empty Scan": (fei("[Scan]\n") | DPI_64, 64, "FEI metadata hold no size"),
-    "FEI, 0": (fei("[Scan]\nPixelWidth=0\nPixelHeight=0\n") | DPI_64, 64, "FEI"),
+    "FEI, empty Scan": (fei("[Scan]\n") | DPI_64, 64, "FEI metadata: no size"),
     "FEI, decimal comma": (fei("[Scan]\nPixelWidth=2,0e-08\nPixelHeight=2,0e-08\n"), 64, "not a size"),
     "FEI, halved": (fei(SCAN + "[Image]\nResolutionX=128\nResolutionY=96\n"), 64, "cropped or resized"),
     "FEI, halved, by its field": (fei(SCAN + "HorFieldsize=2.56e-06\n"), 64, "128 px wide"),
     "FEI, not square": (fei("[Scan]\nPixelWidth=2e-08\nPixelHeight=3e-08\n"), 64, "square"),
-    "Thermo, no XML": (thermo("<Metadata") | DPI_64, 64, "hold no size"),
+    "Thermo, no XML": (thermo("<Metadata") | DPI_64, 64, "no size of a pixel"),
     "Thermo, no unit": (thermo("<FeiImage><pixelWidth>20</pixelWidth></FeiImage>"), 64, "no unit of length"),
-    "Thermo, nothing": (thermo("<FeiImage/>") | DPI_64, 64, "hold no size"),
     "Zeiss, 0.0 nm": (zeiss(ap_pixel_size="Pixel Size = 0.0 nm"), 512, "not a size"),
-    "Zeiss, unnamed 0": (zeiss("0", "0", "0", "0"), 512, "not a size"),
     "Zeiss, no unit": (zeiss(ap_pixel_size="Pixel Size = 5.825"), 512, "no unit of length"),
-    "Zeiss, another unit": (zeiss(ap_pixel_size="Pixel Size = 5.825 kV"), 512, "no unit of length"),
-    "Zeiss, nothing": (zeiss(ap_brightness="Brightness = 49.7 %") | DPI_64, 512, "Zeiss metadata hold no size"),
+    "Zeiss, nothing": (zeiss(ap_brightness="Brightness = 49.7 %") | DPI_64, 512, "Zeiss metadata: no size"),
     "Zeiss, halved": (zeiss(ap_pixel_size=PIXEL, dp_image_store="Store resolution = 1024 * 768"), 512, "cropped"),
-    "Zeiss, own pixel, halved": (zeiss(ap_image_pixel_size="Image Pixel Size = 5.825 nm", ap_width=WIDTH), 512, "resized"),
     "Zeiss, a width that it does not store": (zeiss(ap_pixel_size=PIXEL), 1000, "1000"),
     "Tescan, unreadable": ({"extratags": [(50431, 1, None, b"\x01\x02\x03\x04", True)]} | DPI_64, 64, "Tescan"),
-    "Tescan, 0": ({"extratags": [(50431, 1, None, TESCAN % b"0", True)]} | DPI_64, 64, "not a size"),
     "JEOL XML": ({"description": JEOL_XML.format(mode="modeASID")} | per(50_000, 3), 64, "JEOL"),
-    "JEOL, broken XML": ({"description": "<JEOL><a"} | per(50_000, 3), 64, "JEOL"),
     "DigitalMicrograph": ({"extratags": [(65009, 12, 1, 0.2, True)]} | per(50_000, 3), 64, "Digital"),
     "OME, 0": (ome(0), 64, "not a size"),
-    "OME, decimal comma": (ome("0,2"), 64, "not a size"),
-    "OME, infinite": (ome("inf"), 64, "not a size"),
     "OME, pixels": (ome(1, "pixel"), 64, "no unit of length"),
-    "OME, nothing": (ome(SizeX=64) | DPI_64, 64, "OME metadata hold no size"),
+    "OME, nothing": (ome(SizeX=64) | DPI_64, 64, "OME metadata: no size"),
     "OME, halved": (ome(0.2, SizeX=128), 64, "128 px wide"),
-    "OME, not XML": ({"description": "<OME><Image OME>"}, 64, "OME metadata hold no size"),
     "ImageJ, unit=1": (imagej("unit=1"), 64, "no unit of length"),
     "ImageJ, pixels": (imagej("unit=pixel"), 64, "no tag"),
     "ImageJ, dpi": (imagej("unit=inch", resolution=(300, 300)), 64, "dpi"),
-    "ImageJ, dots per cm": (imagej("unit=cm", resolution=(28.35, 28.35)), 64, "dpi"),
     **{
         f"{program}, a pixel of {25400 / dpi:.0f} um": (tags, 64, "resolution of a print")
         for dpi in (96, 146.12, 180, 192, 256.007, 350, 600)

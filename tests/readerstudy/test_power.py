@@ -24,7 +24,8 @@ def test_simulated_quizzes_have_the_accuracy_and_the_shared_difficulty_asked_for
 
     assert together(panel, machine) > 0.15 and abs(together(*apart)) < 0.02
     # Of few readers the truth is about these.
-    assert power.simulate(rng, 2000, specimen, 2, 0.8, 0.1)[2] == pytest.approx(0.1)
+    of_these = power.simulate(rng, 2000, specimen, 2, 0.8, 0.1)[2]
+    assert of_these.mean() == pytest.approx(0.1, abs=0.005)
 
 
 @pytest.mark.parametrize(("readers", "sizes"), [(1, [12, *[1] * 24]), (5, [18, 18]), (12, [12, 11, 7, 3, 2, 1])])
