@@ -59,7 +59,7 @@ RUN = $(PY) -m microrace.study $(call given,--panel,$(PANEL)) --jobs $(JOBS) $(c
 ABOUT = $(or $(STUDY),quiz1)
 render = $(if $(filter $(1),quiz1 quiz2),$(PY) -m steelrender --quiz $(patsubst quiz%,%,$(1)) --out data/rendered/$(1) --seed $(SEED),:)
 
-.PHONY: all test lab quiz predict verify tolerance bench sweep figures figure env clean help
+.PHONY: manifest all test lab quiz predict verify tolerance bench sweep figures figure env clean help
 
 all: env  ## run the study: both rendered quizzes, or STUDY= on DATASET= with PANEL= and PARAMS="-p name=value"
 ifneq ($(strip $(STUDY)),)
@@ -88,6 +88,9 @@ quiz: env  ## write the quiz page of STUDY= (default quiz1) or DATASET=; ARGS= -
 	  --manifest $(call quote,$(or $(DATASET),$(wildcard runs/$(ABOUT)/manifest.csv),data/rendered/$(ABOUT)/manifest.csv)) $(ARGS)
 
 IMAGES ?=
+manifest: env  ## write a manifest to fill in for IMAGES=folder, which has one subfolder of images a class; scales are taken from the files
+	@$(PY) -m micrographs $(call quote,$(IMAGES))
+
 predict: env  ## let STUDY= name the structures in IMAGES='folder/*.tif': runs/STUDY/predicted.html and .csv; ARGS= --pixels-per-um
 	@$(PY) -m microrace.opinion --run runs/$(call quote,$(ABOUT)) --images $(call quote,$(IMAGES)) \
 	  --report runs/$(call quote,$(ABOUT))/predicted.html --out runs/$(call quote,$(ABOUT))/predicted.csv $(ARGS)

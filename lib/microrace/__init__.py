@@ -1,3 +1,3 @@
 """Thin helper library of the microrace study: scale, augmentation, embedding, comparison."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from micrographs.manifest import NONE_OF_THESE
+from micrographs import NONE_OF_THESE
 from steelrender import recipes
 
 
