@@ -9,8 +9,8 @@ PARAMETERS = {
     "01-data": 'run_dir: str = ""  # folder\ndataset: str = ""  # manifest\nseed: int = 0  # of all\n',
     "02-learn": (
         'run_dir: str = ""  # folder\nseed: int = 0  # of the weights\nepochs: int = 3  # passes\n'
-        'rate: float = 0.1  # step\nseconds: float = 0.0  # an epoch takes\n'
-        'fields: list = [1.0, 2.0]  # of view\ndeep: bool = False  # or not\n'
+        "rate: float = 0.1  # 0 to 0.5; step\nseconds: float = 0.0  # an epoch takes\n"
+        'grid: str = "none"  # "none", "small" or "full"\ndeep: bool = False  # or not\n'
         'fail: str = ""  # what to raise\n'
     ),
     "03-show": 'run_dir: str = ""  # folder\npanel: str = ""  # answer sheets\n',
@@ -27,25 +27,29 @@ simulated = "simulated" in Path(dataset).read_text()
     "02-learn": """
 import json, random, time
 from pathlib import Path
-from microrace.progress import track
+from tqdm import tqdm
 run, weights, draw = Path(run_dir), [], random.Random(seed)
 if fail:
     raise ValueError(fail)
-for epoch in track(range(epochs), description="learning", unit="epoch"):
+for epoch in tqdm(range(epochs), desc="learning", unit="epoch"):
     time.sleep(seconds)
     weights.append(draw.random() * rate)
 (run / "weights.pt").write_text(json.dumps(weights))
-numbers = {"n_quiz": 20, "accuracy": {"value": 0.5 + weights[-1] / 10, "low": 0.4, "high": 0.8}, "seconds": time.time()}
+numbers = {"n_quiz": 20, "accuracy": {"value": 0.5 + weights[-1] / 10, "low": 0.4, "high": 0.8}}
 (run / "metrics.json").write_text(json.dumps(numbers))
 numbers
 """,
     "03-show": """
-import json
+import base64, json
 from pathlib import Path
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
 run = Path(run_dir)
 (run / "figures").mkdir(exist_ok=True)
 weights = json.loads((run / "weights.pt").read_text())
+(run / "comparison.json").write_text(json.dumps({"claims": ["The toy learns."], "simulated_panel": True}))
 (run / "figures" / "weights.csv").write_text("weight\\n" + "\\n".join(map(str, weights)))
+(run / "figures" / "weights.json").write_text(json.dumps({"alt": "Three weights", "shows_micrographs": True}))
+(run / "figures" / "weights.png").write_bytes(PNG)  # stands for figures.save(..., "weights", ...)
 print("shown <script>alert(1)</script>")
 """,
 }

@@ -1,20 +1,18 @@
 """Find images that show nearly the same: saved again, turned, mirrored, with the info bar cut off, moved a little.
 
-Two images are compared by their perceptual hashes first, and by correlation where these are close. The hash is
-ImageHash's average hash of the amplitude spectrum of a high-passed miniature: amplitudes do not know where a thing
-lies, so that a shift, or a bar cut off, changes few bits, and turning or mirroring an image only permutes them.
+Two images are compared by their perceptual hashes first, and by correlation where these are close. The hash is an
+average hash (one bit a frequency: above the mean or not) of the amplitude spectrum of a high-passed miniature:
+amplitudes do not know where a thing lies, so that a shift, or a bar cut off, changes few bits, and turning or
+mirroring an image only permutes them.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import NamedTuple
+from functools import lru_cache
 
 import cv2
-import imagehash
 import numpy as np
-from PIL import Image
 
 # Of all pairs of the 170 real micrographs beside the project, the four of one field differ in 0.15 to 0.32 of the bits
 # and correlate by 0.72 to 0.87; the other 14 361 differ in at least 0.38 and correlate by at most 0.33. The 18 460
@@ -24,20 +22,6 @@ LEAST_CORRELATION = 0.5
 WIDTH_PX = 160  # of a miniature
 WINDOW_PX = 104  # of the middle of a miniature, whose spectrum is hashed
 HIGHEST_FREQUENCY = 16  # periods in that window
-
-
-class Signature(NamedTuple):
-    """What is kept of an image to compare it: bits of its spectrum as it is, mirrored, turned, and both."""
-
-    bits: np.ndarray  # (4, n_bytes) uint8
-    width: int
-    height: int
-
-
-@cache
-def _window(height: int) -> np.ndarray:
-    across, down = np.hanning(WINDOW_PX), np.hanning(height)
-    return np.sqrt(np.outer(down, across)).astype(np.float32)
 
 
 def miniature(image: np.ndarray, width_px: int = WIDTH_PX) -> np.ndarray:
@@ -52,19 +36,18 @@ def _spectrum_hash(small: np.ndarray) -> np.ndarray:
     """Which amplitudes up to the highest frequency are above those around them, as an image of bits."""
     height = min(WINDOW_PX, small.shape[0])
     y, x = (small.shape[0] - height) // 2, (WIDTH_PX - WINDOW_PX) // 2
-    middle = small[y : y + height, x : x + WINDOW_PX] * _window(height)
-    spectrum = np.fft.fftshift(np.fft.fft2(middle, (WINDOW_PX, WINDOW_PX)))
+    window = np.sqrt(np.outer(np.hanning(height), np.hanning(WINDOW_PX))).astype(np.float32)
+    spectrum = np.fft.fftshift(np.fft.fft2(small[y : y + height, x : x + WINDOW_PX] * window, (WINDOW_PX, WINDOW_PX)))
     logarithm = np.log(np.abs(spectrum) + 1e-3).astype(np.float32)
     logarithm -= cv2.GaussianBlur(logarithm, (0, 0), 3)
     zero, k = WINDOW_PX // 2, HIGHEST_FREQUENCY
     # The other half of the frequencies is the mirror image of this one.
     half = logarithm[zero + 1 : zero + 1 + k, zero - k : zero + k]
-    grey = Image.fromarray(np.uint8(np.clip(128 + 60 * (half - half.mean()), 0, 255)))
-    return imagehash.average_hash(grey.resize((2 * k, 2 * k), Image.Resampling.NEAREST), hash_size=2 * k).hash[::2]
+    return half > half.mean()
 
 
-def signature(image: np.ndarray) -> Signature:
-    """What is kept of an image, to be compared by `find`.
+def signature(image: np.ndarray) -> np.ndarray:
+    """What is kept of an image, to be compared by `find`: bits of its spectrum as it is, mirrored, turned, and both.
 
     Parameters
     ----------
@@ -72,20 +55,14 @@ def signature(image: np.ndarray) -> Signature:
 
     Returns
     -------
-    Signature
+    array (4, n_bytes) of uint8
     """
     # Twice the miniature first: what follows is then cheap for images of any size.
-    height, width = image.shape
-    factor = min(1.0, 2 * WIDTH_PX / min(height, width))
+    factor = min(1.0, 2 * WIDTH_PX / min(image.shape))
     small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else image
-    upright, turned = (_spectrum_hash(miniature(np.ascontiguousarray(s))) for s in (small, small.T))
-    bits = [upright, _mirrored(upright), turned, _mirrored(turned)]
-    return Signature(np.stack([np.packbits(b) for b in bits]), width, height)
-
-
-def _mirrored(bits: np.ndarray) -> np.ndarray:
-    """The bits of the mirrored image; column 0, of a frequency without a counterpart, stays."""
-    return np.concatenate([bits[:, :1], bits[:, :0:-1]], axis=1)
+    bits = [_spectrum_hash(miniature(np.ascontiguousarray(s))) for s in (small, small.T)]
+    # Mirrored, column 0, of a frequency without a counterpart, stays.
+    return np.stack([np.packbits(b) for own in bits for b in (own, np.concatenate([own[:, :1], own[:, :0:-1]], axis=1))])
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -115,7 +92,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return best
 
 
-def find(signatures: list[Signature | None], read) -> list[tuple[int, int, float]]:
+def find(signatures: list, read) -> list[tuple[int, int, float]]:
     """Pairs of images that show nearly the same.
 
     All hashes are compared, which is quick for thousands of images; only the pairs that are close are read again and
@@ -123,8 +100,8 @@ def find(signatures: list[Signature | None], read) -> list[tuple[int, int, float
 
     Parameters
     ----------
-    signatures : list of Signature or None
-        None for what could not be read.
+    signatures : list of array or None
+        As `signature` makes them; None for what could not be read.
     read : callable
         Gives the image of a position in ``signatures``.
 
@@ -133,22 +110,17 @@ def find(signatures: list[Signature | None], read) -> list[tuple[int, int, float
     list of (first, second, correlation)
         Positions, first < second.
     """
-    known = np.array([i for i, s in enumerate(signatures) if s is not None], dtype=int)
-    if len(known) < 2:
-        return []
-    variants = np.stack([signatures[i].bits for i in known]).view(np.uint64)
-    n_bits, pairs = 64 * variants.shape[2], set()
+    known = [i for i, own in enumerate(signatures) if own is not None]
+    variants = np.stack([signatures[i] for i in known]).view(np.uint64) if known else np.empty((0, 4, 0), np.uint64)
+    n_bits, pairs, found = 64 * variants.shape[2], set(), []
     for row, own in enumerate(variants[:, 0]):
         apart = np.bitwise_count(variants ^ own).sum(axis=2, dtype=np.int32).min(axis=1)
-        apart[row] = n_bits
-        pairs |= {(min(row, k), max(row, k)) for k in np.flatnonzero(apart < MOST_BITS_THAT_DIFFER * n_bits).tolist()}
-    found, at, image = [], None, None
-    for i, k in sorted((int(known[i]), int(known[k])) for i, k in pairs):
-        if i != at:
-            at, image = i, read(i)  # one at a time: images may be large
-        other = read(k)
+        close = set(np.flatnonzero(apart < MOST_BITS_THAT_DIFFER * n_bits)) - {row}
+        pairs |= {(known[min(row, k)], known[max(row, k)]) for k in close}
+    read = lru_cache(2)(read)
+    for i, k in sorted(pairs):
+        r = correlation(read(i), read(k))
         # Either way: a single large edge may be found again in a picture of something else.
-        r = min(correlation(image, other), correlation(other, image))
-        if r >= LEAST_CORRELATION:
+        if r >= LEAST_CORRELATION and (r := min(r, correlation(read(k), read(i)))) >= LEAST_CORRELATION:
             found.append((i, k, r))
     return found

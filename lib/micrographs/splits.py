@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
+QUIZ_FRACTION = 0.2  # of each label's images, where the manifest has no split
 
-def split_by_group(manifest: pd.DataFrame, quiz_fraction: float = 0.2, seed: int = 0) -> pd.Series:
-    """Set about ``quiz_fraction`` of each label's images aside as the quiz, whole groups at a time.
 
-    Groups are taken in random order while that brings the labels' shares nearer to ``quiz_fraction`` (in the sum of
+def split_by_group(manifest: pd.DataFrame, seed: int = 0) -> pd.Series:
+    """Set about a fifth of each label's images aside as the quiz, whole groups at a time.
+
+    Groups are taken in random order while that brings the labels' shares nearer to `QUIZ_FRACTION` (in the sum of
     squares) and leaves each label two training images; the best of many orders counts. A label of a single
     group therefore stays in training.
 
@@ -20,26 +22,17 @@ def split_by_group(manifest: pd.DataFrame, quiz_fraction: float = 0.2, seed: int
     ----------
     manifest : DataFrame
         With ``label`` and ``split_group``.
-    quiz_fraction : float
-        0 to below 1.
     seed : int
 
     Returns
     -------
     Series of "train" or "quiz", indexed as the manifest.
-
-    Raises
-    ------
-    ValueError
-        For another ``quiz_fraction``.
     """
-    if not 0 <= quiz_fraction < 1:
-        raise ValueError(f"quiz_fraction must be from 0 to below 1, not {quiz_fraction}")
     table = pd.crosstab(manifest["split_group"], manifest["label"])
     counts, total = table.to_numpy(), table.to_numpy().sum(axis=0)
 
     def distance(n_quiz):
-        return float((((n_quiz / total) - quiz_fraction) ** 2).sum())
+        return float((((n_quiz / total) - QUIZ_FRACTION) ** 2).sum())
 
     rng = np.random.default_rng(seed)
     best, best_distance = [], np.inf
@@ -80,19 +73,13 @@ def group_folds(rows: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[np.nd
     Raises
     ------
     ValueError
-        If a class has a single image, or ``n_folds`` is below 2.
+        If a class has a single image.
     """
-    if n_folds < 2:
-        raise ValueError(f"n_folds must be at least 2, not {n_folds}")
     labels = rows["label"].to_numpy(dtype=object)
-    groups = rows["split_group"].to_numpy(dtype=object).copy()
-    n_images, n_groups = pd.Series(labels).value_counts(), pd.Series(groups).groupby(labels).nunique()
-    for label in sorted(n_images.index):
-        if n_images[label] < 2:
-            raise ValueError(f"class {label!r} has a single training image; give it at least two")
-        if n_groups[label] == 1:
-            of_class = labels == label
-            groups[of_class] = [f"one image: {file}" for file in rows["file"][of_class]]
+    n_images, n_groups = rows["label"].value_counts(), rows.groupby("label")["split_group"].transform("nunique")
+    if n_images.min() < 2:
+        raise ValueError(f"class {n_images.idxmin()!r} has a single training image; give it at least two")
+    groups = rows["split_group"].where(n_groups > 1, "one image: " + rows["file"]).to_numpy(dtype=object)
     n_folds = min(n_folds, len(set(groups)), int(n_images.max()))
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     validation_of = np.empty(len(rows), dtype=int)
@@ -106,7 +93,4 @@ def group_folds(rows: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[np.nd
         if len(set(validation_of[of_class])) == 1:
             for i, group in enumerate(pd.unique(groups[of_class])):
                 validation_of[of_class[groups[of_class] == group]] = i % n_folds
-    return [
-        (np.flatnonzero(validation_of != f), np.flatnonzero(validation_of == f))
-        for f in sorted(set(validation_of))
-    ]
+    return [(np.flatnonzero(validation_of != f), np.flatnonzero(validation_of == f)) for f in sorted(set(validation_of))]

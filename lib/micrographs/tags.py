@@ -1,74 +1,63 @@
-"""The size of a pixel as instruments write it into TIFF tags and into files beside the picture.
+"""The scale of a micrograph as instruments write it: into tags, and into text files beside the picture.
 
-Every reader returns the size of a pixel in um, across and down, or None where its maker's mark is absent. A mark
-without a size that can be believed is a `ScaleError`: the resolution of a printer is then no way out.
+Every reader returns a `PixelSize`, or None where its maker's data hold none. Such data without a size that can be
+believed are a `ScaleError`: the resolution of a printer is then no way out. One check, `_believed`, judges them all.
 The makers' formats are as Gwyddion, Bio-Formats and RosettaSciIO document them.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 import unicodedata
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import tifffile
+from PIL import Image
 
-from micrographs import files
-from spreadsheets import tables
+from micrographs.reading import FORMATS, TIFF_MARKS, picture_page
+from spreadsheets import shortened
 
 REMEDY = "give pixels_per_um in the manifest (length of the micron bar in pixels / its length in um)"
+# A person's own scale is asked about where a pixel is larger than 50 um or smaller than an atom.
+PLAUSIBLE_PIXELS_PER_UM = (0.02, 1e5)
+# Resolutions of prints and screens, in whatever unit a program has put them, are coarser than the first (1016 dpi). A bare
+# resolution tag is mostly a printer's or a scanner's, and believed only beyond 10 160 dpi.
+LARGEST_PIXEL_UM, LARGEST_BARE_PIXEL_UM = 25.0, 2.5
+RESOLUTION = "TIFF resolution tag"
+NO_WIDTH = ", for no known width"  # ends the source of a scale that a smaller copy of the image would keep
 UM_PER_INCH = 25_400.0
-UM_PER_UNIT = {
-    "km": 1e9,
-    "m": 1e6,
-    "meter": 1e6,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "um": 1.0,
-    "u": 1.0,
-    "\u03bc": 1.0,
-    "\u03bcm": 1.0,
-    "micron": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "\u00e5": 1e-4,
-    "angstrom": 1e-4,
-    "\u00e5ngstr\u00f6m": 1e-4,
-    "pm": 1e-6,
-    "picometer": 1e-6,
-    "inch": UM_PER_INCH,
-    "inche": UM_PER_INCH,
-    "in": UM_PER_INCH,
-    '"': UM_PER_INCH,
-}
-# Tags of programs and instruments whose own scale is not read here: beside them the resolution is not believed.
-OTHER_MAKERS = {
-    33628: "MetaMorph",
-    34361: "FluoView",
-    34412: "Zeiss LSM",
-    37706: "TVIPS",
-    65009: "DigitalMicrograph",
-}
-PRINT_LIKE_UNITS = ("in", "inch", '"', "cm", "centimeter", "m", "meter")
+UM_PER_UNIT = (
+    dict.fromkeys(("um", "u", "\u03bcm", "\u03bc", "micron", "micrometer"), 1.0)
+    | dict.fromkeys(("in", "inch", "inche", '"'), UM_PER_INCH)
+    | {"km": 1e9, "m": 1e6, "meter": 1e6, "cm": 1e4, "centimeter": 1e4, "mm": 1e3, "millimeter": 1e3}
+    | {"nm": 1e-3, "nanometer": 1e-3, "\u00e5": 1e-4, "angstrom": 1e-4, "\u00e5ngstr\u00f6m": 1e-4, "pm": 1e-6}
+)
 
 
 class ScaleError(ValueError):
     """A scale that is unknown or cannot be true; the message holds the remedy."""
 
 
+class PixelSize(NamedTuple):
+    """Size of a pixel in um across and down, the width in px of the image that it is of, if told, and who says so."""
+
+    x_um: float
+    y_um: float
+    width_px: float | None = None
+    source: str = ""
+
+
 def um_per(unit) -> float:
     """Micrometres in a unit of length, however it is spelt: "\\u00B5m", "Micron", "nanometres", "Angstrom"."""
-    text = re.sub(r"\\[uU]([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), str(unit))
+    text = re.sub(r"\\[uU]([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), str(unit or ""))
     name = unicodedata.normalize("NFKC", text).strip(" \0.").casefold().replace("metre", "meter")
-    if name not in UM_PER_UNIT and len(name) > 3:
-        name = name.removesuffix("s")
+    name = name.removesuffix("s") if len(name) > 3 else name
     if name not in UM_PER_UNIT:
-        raise ScaleError(f"{tables.shortened(str(unit))!r} is no unit of length; {REMEDY}")
+        raise ScaleError(f"{shortened(text)!r} is no unit of length; {REMEDY}")
     return UM_PER_UNIT[name]
 
 
@@ -79,258 +68,328 @@ def _length(value, what: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise ScaleError(f"{what} is {tables.shortened(str(value))!r}, not a size; {REMEDY}")
+        said = "missing" if value is None else f"{shortened(str(value))!r}, not a size"
+        raise ScaleError(f"{what} is {said}; {REMEDY}")
     return number
 
 
-def _same_width(recorded, width_px: int, what: str) -> None:
-    """Refuse the tags of an image of another width: whether it was cropped or resized since, nobody can tell."""
-    recorded = _length(recorded, f"the width in {what}")
-    if round(recorded) != width_px:
-        raise ScaleError(
-            f"{what} is of an image {recorded:g} px wide, and this one has {width_px}: it was cropped or resized; {REMEDY}"
-        )
+def _quantity(text: str, what: str) -> float:
+    """um of a text such as "20.0nm" or "2 \u00b5m"."""
+    number, unit = re.fullmatch(r"([\d.eE+-]*)\s*(.*)", text).groups()
+    return _length(number, what) * um_per(unit)
 
 
-def fei(tiff: tifffile.TiffFile):
+# --- texts, in a tag or beside the picture ---------------------------------------------------------------------------
+
+
+def _hitachi(said: dict) -> PixelSize:
+    """``PixelSize`` in nm, ``DataSize`` in pixels."""
+    um = _length(said.get("PixelSize"), "PixelSize") * 1e-3
+    return PixelSize(um, um, _first_number(said.get("DataSize")))
+
+
+def _jeol(said: dict) -> PixelSize | None:
+    """``$CM_`` and ``$SM_`` lines: the micron bar in pixels and its length, the size of a pixel, or the field."""
+    width = _first_number(said.get("CM_FULL_SIZE") or said.get("CM_IMAGE_SIZE"))
+    field = re.match(r"[\d.]+\s*[^\s\d.]+", said.get("CM_FIELD_OF_VIEW", ""))
+    if said.get("SM_MICRON_MARKER"):
+        um = _quantity(said["SM_MICRON_MARKER"], "SM_MICRON_MARKER") / _length(said.get("SM_MICRON_BAR"), "SM_MICRON_BAR")
+    elif said.get("CM_PIXEL_SIZE"):
+        um = _quantity(said["CM_PIXEL_SIZE"], "CM_PIXEL_SIZE")
+    elif field:
+        um = _quantity(field[0], "CM_FIELD_OF_VIEW") / _length(width, "CM_FULL_SIZE")
+    else:
+        return None
+    return PixelSize(um, um, width)
+
+
+def _tescan(said: dict) -> PixelSize:
+    """``PixelSizeX`` and ``PixelSizeY`` in m; an axis may point down. How wide the image was is not told."""
+    return PixelSize(*(_length(said.get(f"PixelSize{axis}", "").lstrip("-"), f"PixelSize{axis}") * 1e6 for axis in "XY"))
+
+
+TEXTS = {
+    "Tescan": (r"PixelSize[XY]\s*=", _tescan),
+    "JEOL": (r"^\s*\$\$?(CM|SM)_\w+", _jeol),
+    "Hitachi": (r"^\s*(\[SemImageFile\]|(InstructName|SerialNumber|SampleName|SignalName)\s*=)", _hitachi),
+}
+
+
+def _first_number(text) -> float | None:
+    found = re.match(r"\s*(\d+)", str(text or ""))
+    return float(found[1]) if found else None
+
+
+def _from_text(text: str, source: str) -> PixelSize | None:
+    """What an instrument's lines of names and values say of the size of a pixel; None for any other text."""
+    for maker, (mark, read) in TEXTS.items():
+        if re.search(mark, text, re.MULTILINE):
+            said = dict(re.findall(r"\$*(\w+)(?:[ \t]*=[ \t]*|[ \t]+)([^\r\n\0]*?)[ \t]*(?=[\r\n\0]|$)", text))
+            try:
+                size = read(said)
+            except ScaleError as error:
+                raise ScaleError(f"{maker} {source}: {error}") from None
+            return _sized(size, f"{maker} {source}")
+    return None
+
+
+def _sized(size: PixelSize | None, source: str) -> PixelSize:
+    if size is None:
+        raise ScaleError(f"{source}: no size of a pixel that can be read; {REMEDY}")
+    return size._replace(source=source)
+
+
+def sidecars_of(image) -> list[Path]:
+    """The text files beside an image that an instrument may have written, by their names.
+
+    The image's name with ``.txt`` or ``.hdr`` instead of or after the ending, or as Tescan has it (``a-tif.hdr``).
+    """
+    image = Path(image)
+    stems = (image.stem, image.name, *(f"{image.stem}-{ending}" for ending in {image.suffix[1:], image.suffix[1:].lower()}))
+    names = [image.with_name(stem + ending) for stem in stems for ending in (".txt", ".TXT", ".hdr", ".HDR")]
+    return [path for path in names if path != image and os.path.isfile(path)]
+
+
+def sidecar(path: Path) -> PixelSize | None:
+    """The size of a pixel after a text file beside the picture; notes of other kinds are passed by."""
+    for file in sidecars_of(path):
+        data = file.read_bytes()[: 2**20]
+        try:
+            text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+        if size := _from_text(text, f"sidecar {file.name}"):
+            return size
+    return None
+
+
+# --- tags ------------------------------------------------------------------------------------------------------------
+
+
+def fei(data: dict, page) -> PixelSize | None:
     """FEI and Thermo Fisher: ``PixelWidth`` in m of the scan, or the field of view over ``ResolutionX``."""
-    data = tiff.fei_metadata
-    if data is None:
-        return None
-    page, what = tiff.pages[0], "FEI metadata"
-    image = data.get("Image", {})
-    active = data.get("Beam", {})
-    scans = ["Scan", active.get("Scan"), "EScan", "IScan"]
-    beams = [active.get("Beam"), "EBeam", "IBeam", "IRBeam"]
-    recorded = image.get("ResolutionX")
-    for scan in (data[name] for name in scans if data.get(name, {}).get("PixelWidth")):
-        size = _length(scan["PixelWidth"], "PixelWidth"), _length(scan.get("PixelHeight"), "PixelHeight")
-        if not recorded and scan.get("HorFieldsize"):
-            recorded = round(_length(scan["HorFieldsize"], "HorFieldsize") / size[0])
-        if recorded:
-            _same_width(recorded, page.imagewidth, what)
-        return size[0] * 1e6, size[1] * 1e6, what
-    for beam in (data[name] for name in beams if data.get(name, {}).get("HFW")):
-        if recorded and image.get("ResolutionY"):
-            _same_width(recorded, page.imagewidth, what)
-            x = _length(beam["HFW"], "HFW") / _length(recorded, "ResolutionX")
-            y = _length(beam.get("VFW"), "VFW") / _length(image["ResolutionY"], "ResolutionY")
-            return x * 1e6, y * 1e6, what
-    raise ScaleError(f"its FEI metadata hold no size of a pixel; {REMEDY}")
+    image, active = data.get("Image", {}), data.get("Beam", {})
+    width, height = image.get("ResolutionX"), image.get("ResolutionY")
+    for name in ("Scan", active.get("Scan"), "EScan", "IScan", active.get("Beam"), "EBeam", "IBeam", "IRBeam"):
+        part = data.get(name, {})
+        if part.get("PixelWidth"):
+            x, y = (_length(part.get(key), key) for key in ("PixelWidth", "PixelHeight"))
+            return PixelSize(x * 1e6, y * 1e6, width or part.get("HorFieldsize", 0) / x or None)
+        if part.get("HFW") and width:
+            x, y = (_length(part.get(key), key) / _length(n, "ResolutionX") for key, n in (("HFW", width), ("VFW", height)))
+            return PixelSize(x * 1e6, y * 1e6, width)
+    return None
 
 
-def thermo_xml(tiff: tifffile.TiffFile):
-    """The XML of Thermo Fisher (``PixelSize``, in m) and of its Phenom (``pixelWidth``), each with its unit."""
-    tag = tiff.pages[0].tags.get(34683)
-    if tag is None:
-        return None
-    text = tag.value.decode("utf-8", "replace") if isinstance(tag.value, bytes) else str(tag.value)
+def thermo(data, page=None) -> PixelSize | None:
+    """The XML of Thermo Fisher (``PixelSize``) and of its Phenom (``pixelWidth``), each with its unit; no width is told."""
+    root = _xml(data.decode("utf-8", "replace") if isinstance(data, bytes) else str(data))
+    for names in (("pixelWidth", "pixelHeight"), ("PixelSize/{*}X", "PixelSize/{*}Y")):
+        found = [element for name in names for element in root.findall(f".//{{*}}{name}")[:1]]
+        if sizes := [_length(element.text, names[0]) * um_per(element.get("unit")) for element in found]:
+            return PixelSize(sizes[0], sizes[-1])
+    return None
+
+
+def _xml(text: str) -> ElementTree.Element:
+    """The root of a text's XML; an empty element where it is none."""
     try:
-        root = ElementTree.fromstring(text.strip(" \0\r\n\ufeff"))
-    except ElementTree.ParseError:
-        raise ScaleError(f"its Thermo Fisher metadata are no XML; {REMEDY}") from None
-    for across, down in (("pixelWidth", "pixelHeight"), ("PixelSize/X", "PixelSize/Y")):
-        x = next((e for e in root.iterfind(f".//{across}")), None)
-        y = next((e for e in root.iterfind(f".//{down}")), x)
-        if x is not None:
-            return *(_length(e.text, across) * um_per(e.get("unit")) for e in (x, y)), "Thermo Fisher metadata"
-    raise ScaleError(f"its Thermo Fisher metadata hold no size of a pixel; {REMEDY}")
+        return ElementTree.fromstring(re.sub(r"[\x00-\x08\x0b-\x1f]", "", text[text.index("<") :]).strip())
+    except (ValueError, ElementTree.ParseError):
+        return ElementTree.Element("none")
 
 
-def zeiss(tiff: tifffile.TiffFile):
+def zeiss(data: dict, page) -> PixelSize | None:
     """Zeiss SmartSEM: the width of the field over that of the image; ``AP_PIXEL_SIZE`` is of the 1024 px display."""
-    data = tiff.sem_metadata
-    if data is None:
-        return None
-    width, what = tiff.pages[0].imagewidth, "Zeiss metadata"
 
     def um(key):
-        entry = data.get(key)
-        if entry is None:
-            return None
-        if len(entry) < 3:
-            raise ScaleError(f"{key.upper()} in its Zeiss metadata is {tables.shortened(str(entry[-1]))!r}; {REMEDY}")
-        return _length(entry[1], key.upper()) * um_per(entry[2])
+        name, number, unit = (*data.get(key, ("", None)), "")[:3]
+        return None if number is None else _length(number, key.upper()) * um_per(unit)
 
-    stored = re.match(r"\s*(\d+)", str(data.get("dp_image_store", ("", ""))[1]))
-    if stored:
-        _same_width(stored[1], width, what)
+    width = _first_number(data.get("dp_image_store", ("", ""))[1])
     field, own, display = um("ap_width"), um("ap_image_pixel_size"), um("ap_pixel_size")
     if own:
-        if field and not math.isclose(field / own, width, rel_tol=0.01):
-            _same_width(round(field / own), width, what)
-        return own, own, what
-    if field is None and display is None:
+        return PixelSize(own, own, width or (field and field / own))
+    if not field and not display:
         # Files of LEO, from before the entries had names: the fourth number is the display's pixel in m.
         unnamed = data.get("", ())
         if len(unnamed) < 4:
-            raise ScaleError(f"its Zeiss metadata hold no size of a pixel; {REMEDY}")
+            return None
         display = _length(unnamed[3], "the size of a pixel in its Zeiss metadata") * 1e6
-    if width % 512:  # all that SmartSEM stores
-        _same_width(1024, width, what)
-    size = (field or display * 1024) / width
-    return size, size, what
+    size = (field or display * 1024) / page.imagewidth
+    # SmartSEM stores 512, 1024, 2048 ... px.
+    return PixelSize(size, size, width or (1024 if page.imagewidth % 512 else page.imagewidth))
 
 
-def _tescan_text(text: str):
-    """``PixelSizeX`` and ``PixelSizeY`` in m, as in Tescan's tag and header files."""
-    found = [re.search(rf"PixelSize{axis}\s*=\s*-?([^\s\0]+)", text) for axis in "XY"]  # the axis may point down
-    if not all(found):
-        raise ScaleError(f"its Tescan metadata hold no size of a pixel; {REMEDY}")
-    return tuple(_length(match[1], match[0]) * 1e6 for match in found)
-
-
-def tescan(tiff: tifffile.TiffFile):
-    """Tescan's private tag 50431: binary blocks, of which one is text."""
-    tag = tiff.pages[0].tags.get(50431)
-    if tag is None:
-        return None
-    data = tag.value
-    text = data.decode("latin-1") if isinstance(data, bytes) else str(data)
-    return *_tescan_text(text), "Tescan metadata"
-
-
-def jeol(tiff: tifffile.TiffFile):
-    """JEOL's XML in the description: in the mode MAG of a TEM the resolution is that of the camera, magnified."""
-    page = tiff.pages[0]
-    description = str(page.description)
-    if not (str(page.tags.valueof("Make") or "").startswith("JEOL") or re.search("JEOL|<TemReporter", description)):
-        return None
-    try:
-        root = ElementTree.fromstring(re.sub(r"[\x00-\x08\x0b-\x1f]", "", description[description.index("<") :]).strip())
-    except (ValueError, ElementTree.ParseError):
-        root = ElementTree.Element("none")
-    said = {element.tag.split("}")[-1]: (element.text or "").strip() for element in root.iter()}
-    if said.get("EosMode") == "eosTEM" and said.get("ModeString") == "MAG":
-        magnification = _length(said.get("SelectorValue"), "JEOL's magnification")
-        return *(size / magnification for size in _resolution(page)), "JEOL metadata"
-    raise ScaleError(f"its JEOL metadata hold no size of a pixel that can be read; {REMEDY}")
-
-
-def olympus(tiff: tifffile.TiffFile):
+def olympus(data: dict, page) -> PixelSize:
     """Olympus SIS: ``pixelsizex`` in m."""
-    data = tiff.sis_metadata
-    if data is None:
+    data = (page.tags.valueof(33471) or {}) | data
+    return PixelSize(*(_length(data.get(f"pixelsize{axis}"), f"pixelsize{axis}") * 1e6 for axis in "xy"))
+
+
+def jeol_tem(text: str, page) -> PixelSize | None:
+    """JEOL's XML: in the mode MAG of a TEM the resolution is that of the camera, magnified."""
+    said = {element.tag.split("}")[-1]: (element.text or "").strip() for element in _xml(text).iter()}
+    if said.get("EosMode") != "eosTEM" or said.get("ModeString") != "MAG":
         return None
-    return *(_length(data.get(f"pixelsize{axis}"), f"pixelsize{axis}") * 1e6 for axis in "xy"), "Olympus metadata"
+    magnification = _length(said.get("SelectorValue"), "JEOL's magnification")
+    return PixelSize(*(size / magnification for size in _resolution(page)))
 
 
-def ome(tiff: tifffile.TiffFile):
+def ome(text: str, page) -> PixelSize | None:
     """OME-XML: ``PhysicalSizeX`` with its unit, um where there is none."""
-    if not (tiff.is_ome and tiff.ome_metadata):
+    pixels = next((e.attrib for e in _xml(text).iter() if e.tag.split("}")[-1] == "Pixels"), {})
+    if not any(name.startswith("PhysicalSize") for name in pixels):
         return None
-    root = ElementTree.fromstring(tiff.ome_metadata)
-    pixels = next((e for e in root.iter() if e.tag.split("}")[-1] == "Pixels"), None)
-    if pixels is None or not any(name.startswith("PhysicalSize") for name in pixels.attrib):
-        raise ScaleError(f"its OME metadata hold no size of a pixel; {REMEDY}")
-    if pixels.get("SizeX"):
-        _same_width(pixels.get("SizeX"), tiff.pages[0].imagewidth, "OME metadata")
-    x, y = (
-        _length(pixels.get(f"PhysicalSize{a}"), f"PhysicalSize{a}") * um_per(pixels.get(f"PhysicalSize{a}Unit", "um"))
-        for a in "XY"
-    )
-    return x, y, "OME metadata"
+    names = [f"PhysicalSize{axis}" for axis in "XY"]
+    sizes = [_length(pixels.get(name), name) * um_per(pixels.get(f"{name}Unit", "um")) for name in names]
+    return PixelSize(*sizes, pixels.get("SizeX"))
 
 
-def imagej(tiff: tifffile.TiffFile):
+def imagej(text: str, page) -> PixelSize:
     """ImageJ: the resolution in pixels a ``unit``, and down in pixels a ``yunit`` where that is another."""
-    data = tiff.imagej_metadata
-    if data is None or str(data.get("unit", "")).strip().casefold() in ("", "pixel", "pixels"):
-        return None
-    page, unit = tiff.pages[0], data["unit"]
-    size = [um_per(u) / _ratio(page, f"{a}Resolution") for a, u in zip("XY", (unit, data.get("yunit", unit)), strict=True)]
-    # ImageJ takes the dots per inch of any file that it opens for its scale.
-    print_like = str(unit).strip().casefold().removesuffix("s") in (*PRINT_LIKE_UNITS, "inche")
-    return *size, "TIFF resolution tag" if print_like else "ImageJ metadata"
+    said = dict(re.findall(r"^(\w+)=(.*?)\s*$", text, re.MULTILINE))
+    units = said["unit"], said.get("yunit", said["unit"])
+    return PixelSize(*(um_per(unit) / _ratio(page, f"{axis}Resolution") for unit, axis in zip(units, "XY", strict=True)))
 
 
 def _ratio(page, name: str) -> float:
-    tag = page.tags.get(name)
-    if tag is None:
-        raise ScaleError(f"it has no {name}; {REMEDY}")
-    if not (isinstance(tag.value, tuple) and len(tag.value) == 2 and all(v > 0 for v in tag.value)):
-        raise ScaleError(f"its {name} is {tables.shortened(str(tag.value))!r}, not a ratio of two numbers; {REMEDY}")
-    return tag.value[0] / tag.value[1]
+    numerator, denominator = page.tags.valueof(name)
+    return _length(numerator, name) / _length(denominator, name)
 
 
 def _resolution(page) -> tuple[float, float]:
-    """Size of a pixel in um after the resolution tags. A missing unit means inch (TIFF 6.0), and 1 means none at all."""
-    code = int(page.tags.valueof("ResolutionUnit", 2))
-    if code not in (2, 3):
-        raise ScaleError(f"its resolution has no unit; {REMEDY}")
-    um = UM_PER_INCH if code == 2 else 1e4
+    """Size of a pixel in um after the resolution tags; a missing unit means inch (TIFF 6.0)."""
+    um = 1e4 if page.tags.valueof("ResolutionUnit", 2) == 3 else UM_PER_INCH
     return um / _ratio(page, "XResolution"), um / _ratio(page, "YResolution")
 
 
-def resolution(tiff: tifffile.TiffFile):
-    """The bare TIFF resolution, where no maker's mark says that there is something better."""
-    page = tiff.pages[0]
-    for code, maker in OTHER_MAKERS.items():
-        if code in page.tags:
-            raise ScaleError(f"the metadata of {maker} in it are not read; {REMEDY}")
-    if "XResolution" not in page.tags or int(page.tags.valueof("ResolutionUnit", 2)) not in (2, 3):
-        return None
-    return *_resolution(page), "TIFF resolution tag"
+# By their private tags; where there is no reader, the maker's data are not understood.
+TAGS = {
+    "FEI": ((34682, 34680), fei),
+    "Thermo Fisher": ((34683,), thermo),
+    "Zeiss": ((34118,), zeiss),
+    "Olympus": ((33560,), olympus),
+    "MetaMorph, FluoView, Zeiss LSM, TVIPS or DigitalMicrograph": ((33628, 34361, 34412, 37706, 65009), None),
+}
+# By a mark in the description. ImageJ takes the dots per inch or cm of any file that it opens for its scale.
+DESCRIPTIONS = {
+    "JEOL": ("JEOL|<TemReporter", jeol_tem),
+    "OME": (r"OME>\s*\Z", ome),
+    RESOLUTION: (r'(?ms)^ImageJ=.*^unit=(in|inche?s?|"|c?m|centimet(er|re)s?|met(er|re)s?)\s*$', imagej),
+    "ImageJ": (r"(?ms)^ImageJ=.*^unit=(?!pixels?\s*$)\S", imagej),
+}
 
 
-# The more an entry knows, the earlier it comes.
-TIFF_READERS = (fei, thermo_xml, zeiss, tescan, jeol, olympus, ome, imagej)
-
-
-def _hitachi_text(text: str, width_px: int):
-    """Hitachi's ``[SemImageFile]``: ``PixelSize`` in nm, ``DataSize`` in pixels."""
-    said = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", text, re.MULTILINE))
-    if recorded := re.match(r"\s*(\d+)", said.get("DataSize", "")):
-        _same_width(recorded[1], width_px, "Hitachi metadata")
-    size = _length(said.get("PixelSize"), "PixelSize") * 1e-3
-    return size, size
-
-
-def _jeol_text(text: str, width_px: int):
-    """JEOL's ``$CM_`` lines: the micron bar in pixels of an image of ``$CM_FULL_SIZE``, and its length."""
-    said = dict(re.findall(r"^\s*(\$+\w+)[ \t]+(.*?)\s*$", text, re.MULTILINE))
-    for key in ("$CM_FULL_SIZE", "$CM_IMAGE_SIZE"):
-        if recorded := re.match(r"(\d+)", said.get(key, "")):
-            _same_width(recorded[1], width_px, "JEOL metadata")
-            break
-    marker = re.fullmatch(r"([\d.]+)\s*(\D+)", said.get("$$SM_MICRON_MARKER", ""))
-    if marker:
-        bar_px = _length(said.get("$$SM_MICRON_BAR"), "$$SM_MICRON_BAR")
-        size = _length(marker[1], "$$SM_MICRON_MARKER") * um_per(marker[2]) / bar_px
-        return size, size
-    field = re.findall(r"([\d.]+)\s*([^\s\d.]+)", said.get("$CM_FIELD_OF_VIEW", ""))
-    extent = re.findall(r"\d+", said.get("$CM_FULL_SIZE", said.get("$CM_IMAGE_SIZE", "")))
-    if len(field) == len(extent) == 2:
-        x, y = (
-            _length(value, "$CM_FIELD_OF_VIEW") * um_per(unit) / _length(pixels, "$CM_FULL_SIZE")
-            for (value, unit), pixels in zip(field, extent, strict=True)
-        )
-        return x, y
-    raise ScaleError(f"its JEOL metadata hold no micron bar; {REMEDY}")
-
-
-SIDECARS = (
-    ("Hitachi", re.compile(r"^\s*\[SemImageFile\]", re.MULTILINE), _hitachi_text),
-    ("JEOL", re.compile(r"^\s*\${1,2}(CM|SM)_\w+", re.MULTILINE), _jeol_text),
-    ("Tescan", re.compile(r"^\s*PixelSizeX\s*=", re.MULTILINE), lambda text, width_px: _tescan_text(text)),
-)
-
-
-def sidecar(path: Path, width_px: int):
-    """The size of a pixel after a text file that an instrument wrote beside the picture.
-
-    Other text files of such a name (`files.sidecars_of`) are passed by.
-    """
-    for beside in files.sidecars_of(path):
-        if beside.stat().st_size > 2**20:
-            continue
-        data = beside.read_bytes()
-        text = data.decode("utf-16") if data.startswith((b"\xff\xfe", b"\xfe\xff")) else data.decode("latin-1")
-        text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u00c2\u00b5", "\u00b5")
-        for maker, mark, read in SIDECARS:
-            if mark.search(text):
-                try:
-                    return *read(text, width_px), f"{maker} sidecar {beside.name}"
-                except ScaleError as error:
-                    raise ScaleError(f"{beside.name} beside it: {error}") from None
+def maker(page) -> PixelSize | None:
+    """What the first maker whose data are in a page says of the size of a pixel."""
+    for name, (codes, read) in TAGS.items():
+        for data in (page.tags.valueof(code) for code in codes if code in page.tags):
+            return _sized(read and read(data, page), f"{name} metadata")
+    for code, encoding in ((50431, "latin-1"), (40092, "utf-16-le")):  # Tescan's binary blocks, and Hitachi's
+        value = page.tags.valueof(code) or b""
+        text = value if isinstance(value, str) else bytes(value).decode(encoding, "replace")
+        if (size := _from_text(text, "metadata")) or (value and code == 50431):
+            return _sized(size, "Tescan metadata" if size is None else size.source)
+    for name, (mark, read) in DESCRIPTIONS.items():
+        if re.search(mark, str(page.description)):
+            return _sized(read(str(page.description), page), name if name == RESOLUTION else f"{name} metadata")
     return None
+
+
+def resolution(page) -> PixelSize | None:
+    """The bare TIFF resolution, where no maker's mark says that there is something better."""
+    if "XResolution" not in page.tags or page.tags.valueof("ResolutionUnit", 2) not in (2, 3):
+        return None
+    return PixelSize(*_resolution(page), None, RESOLUTION)
+
+
+def phenom_jpeg(data: bytes) -> PixelSize | None:
+    """The XML of a Phenom, appended to a JPEG."""
+    found = re.search(rb"<FeiImage.*?</FeiImage>", data, re.DOTALL)
+    return _sized(thermo(found[0]), "Thermo Fisher metadata") if found else None
+
+
+# --- what is believed ------------------------------------------------------------------------------------------------
+
+
+def check_plausible(pixels_per_um: float) -> float:
+    """Return the scale, refusing what cannot be the scale of a micrograph.
+
+    Raises
+    ------
+    ScaleError
+        If it is not a positive finite number, or a pixel would be larger than 50 um or smaller than an atom.
+    """
+    value, (low, high) = float(pixels_per_um), PLAUSIBLE_PIXELS_PER_UM
+    if not math.isfinite(value) or value <= 0:
+        raise ScaleError(f"a scale must be a positive number of pixels per um, not {value:g}; {REMEDY}")
+    if not low <= value <= high:
+        raise ScaleError(
+            f"{value:.4g} px/um makes a pixel {1 / value:.4g} um wide, which no micrograph has; is it the resolution of a "
+            f"print, or in another unit? {REMEDY}"
+        )
+    return value
+
+
+def _believed(size: PixelSize, width_px: int) -> tuple[float, str]:
+    """Scale and source, unless the size of a pixel is of another image or of a print."""
+    x, y, recorded, source = size
+    if recorded is not None and round(_length(recorded, f"the width in {source}")) != width_px:
+        was = f"{source} is of an image {float(recorded):.0f} px wide, and this one has {width_px}"
+        raise ScaleError(f"{was}: it was cropped or resized; {REMEDY}")
+    if not math.isclose(x, y, rel_tol=0.01):
+        raise ScaleError(f"{source} has {1 / x:g} px/um across but {1 / y:g} px/um down; resample to square pixels")
+    if x > (LARGEST_BARE_PIXEL_UM if source == RESOLUTION else LARGEST_PIXEL_UM):
+        pixel = f"{source} makes a pixel {x:.4g} um wide ({UM_PER_INCH / x:.4g} dpi)"
+        raise ScaleError(f"{pixel}: the resolution of a print and not a scale; {REMEDY}")
+    return check_plausible(1 / x), source + (NO_WIDTH if recorded is None else "")
+
+
+def read_scale(path) -> tuple[float, str]:
+    """Scale of a micrograph from its file's own tags, or from the text file that the instrument wrote beside it.
+
+    Tried in turn: the metadata of FEI/Thermo Fisher, Phenom, Zeiss, JEOL, Olympus, Tescan and Hitachi, OME, ImageJ; the
+    sidecars of Hitachi, JEOL and Tescan; the TIFF resolution with its unit, where no printer or scanner has it.
+
+    Returns
+    -------
+    pixels_per_um : float
+    source : str
+        Which tag or sidecar it came from; it ends with `NO_WIDTH` where a copy made smaller would not be noticed.
+
+    Raises
+    ------
+    ScaleError
+        If the file carries no scale, an implausible one, two that differ, or pixels that are not square.
+    """
+    path, found, wrong = Path(path), [], []
+
+    def look(read, what) -> None:
+        try:
+            if size := read(what):
+                found.append(_believed(size, width_px))
+        except ScaleError as error:
+            wrong.append(error)
+
+    try:
+        with path.open("rb") as file:
+            is_tiff = file.read(4) in TIFF_MARKS
+        with tifffile.TiffFile(path) if is_tiff else Image.open(path, formats=FORMATS) as file:
+            page = picture_page(file) if is_tiff else None
+            width_px = page.imagewidth if is_tiff else file.width
+            look(*((maker, page) if is_tiff else (phenom_jpeg, path.read_bytes())))
+            look(sidecar, path)
+            if is_tiff and not found and not wrong:
+                look(resolution, page)
+    except Exception as error:  # whatever a damaged file makes its readers raise
+        raise ScaleError(f"its tags cannot be read ({shortened(str(error))}); {REMEDY}") from error
+    if len(found) > 1 and not math.isclose(found[0][0], found[1][0], rel_tol=0.02):
+        said = ", but ".join(f"{scale:.4g} px/um after its {source}" for scale, source in found)
+        raise ScaleError(f"it has {said}; {REMEDY}")
+    if not found:
+        raise (
+            *wrong,
+            ScaleError(f"no tag of the file, and no sidecar of a microscope beside it, gives its scale; {REMEDY}"),
+        )[0]
+    return found[0]

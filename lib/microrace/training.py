@@ -184,11 +184,13 @@ class CropsOfImages(Dataset):
     backbone : Module, optional
         Gives features in place of crops: on the processor, two processes of one thread get through an image faster than
         one of two, and the number of threads, on which the last bit depends, is always the same.
+    change : callable, optional
+        As for `FeatureStore`.
     """
 
-    def __init__(self, rows: pd.DataFrame, config: TrainingConfig, augmented: bool, backbone=None):
+    def __init__(self, rows: pd.DataFrame, config: TrainingConfig, augmented: bool, backbone=None, change=None):
         self.paths, self.pixels_per_um = list(rows["path"]), list(rows["pixels_per_um"])
-        self.config, self.augmented, self.backbone = config, augmented, backbone
+        self.config, self.augmented, self.backbone, self.change = config, augmented, backbone, change
         self.pipeline = config.make_pipeline()
 
     def __len__(self):
@@ -200,6 +202,9 @@ class CropsOfImages(Dataset):
             numbers = range(self.config.augmented_crops)
             drawn = [augment.augmented(self.pipeline, image, pixels_per_um, 0, 0, k) for k in numbers]
             crops, log2_scales = (np.stack(part) for part in zip(*drawn, strict=True))
+        elif self.change:
+            crops, scales = self.change(image, pixels_per_um, self.config)
+            log2_scales = np.log2(scales).astype(np.float32)
         else:
             positions = self.config.crop_positions(image.shape, pixels_per_um)
             crops, scales = scale.cut_crops(image, pixels_per_um, positions, self.config.crop_px)
@@ -241,10 +246,13 @@ class FeatureStore:
         One that was trained further, whose features are not kept; without it the configuration's.
     folder : path, optional
         Where the files lie; `paths.FEATURES` unless told otherwise.
+    change : callable, optional
+        ``change(image, pixels_per_um, config)`` gives the crops by which a changed image is judged, and their scales. Its
+        ``repr`` and the code of its class are part of a file's name.
     """
 
-    def __init__(self, config: TrainingConfig, backbone=None, folder=None):
-        self.config, self.device = config, network.resolve_device(config.device)
+    def __init__(self, config: TrainingConfig, backbone=None, folder=None, change=None):
+        self.change, self.config, self.device = change, config, network.resolve_device(config.device)
         self._backbone, self.kept = backbone, backbone is None
         self.folder = Path(folder or paths.FEATURES)
 
@@ -268,6 +276,8 @@ class FeatureStore:
             way += [_source_hash(augment), A.to_dict(config.make_pipeline())]
         else:
             way.append(config.crops_per_field)
+        if self.change:
+            way += [repr(self.change), _source_hash(augment, type(self.change))]
         return json.dumps(way, sort_keys=True)
 
     def file_of(self, sha256: str, pixels_per_um: float, augmented: bool) -> Path:
@@ -314,7 +324,8 @@ class FeatureStore:
         if not missing:
             return
         on_processor = self.device.type == "cpu"
-        dataset = CropsOfImages(rows.iloc[missing], self.config, augmented, self.backbone if on_processor else None)
+        backbone = self.backbone if on_processor else None
+        dataset = CropsOfImages(rows.iloc[missing], self.config, augmented, backbone, self.change)
         images = _loader(dataset, self.config.workers, batch_size=None)
         name = "features of augmented crops" if augmented else "features of crops"
         for k, found, scales in tqdm(images, total=len(dataset), desc=name, unit="image"):

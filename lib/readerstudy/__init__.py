@@ -1,36 +1,24 @@
-"""Statistics of readers and machine on the same images: from tables of answers to sentences.
+"""Forced-choice reader studies: people and a machine answer the same images, and what can be said of it.
 
-`answers` says who is who and what was right; `inference` has the intervals and tests; `accuracy`, `agreement` and
-`psychometrics` ask one question each; `protocol` and `claims` turn their numbers into what may be said; `power` measures
-how far all of it can be trusted.
+`sheets` reads answer sheets and checks them; `answers` says who is who and what was right; `intervals` has the intervals
+and tests of shares and of differences; `accuracy` and `agreement` make tables with them; `teams` puts machine and people
+together; `protocol` and `claims` turn numbers into what may be said; `power` tells before a panel is asked what a quiz can
+show (``python -m readerstudy power``), and how often its verdicts are false; `simulated` plays a panel where there is
+none; `quiz` makes the page on which people answer. It stands on numpy, pandas, scipy and statsmodels, and knows nothing of
+any study: README.md beside this file has an example.
 """
+# ruff: noqa: F401, I001
 
-from readerstudy.accuracy import class_table as class_table
-from readerstudy.accuracy import mcnemar_table as mcnemar_table
-from readerstudy.accuracy import missing_table as missing_table
-from readerstudy.accuracy import readers_table as readers_table
-from readerstudy.accuracy import score_with_intervals as score_with_intervals
-from readerstudy.accuracy import subgroup_table as subgroup_table
-from readerstudy.agreement import agreement_table as agreement_table
-from readerstudy.agreement import error_consistency as error_consistency
-from readerstudy.agreement import fleiss_kappa as fleiss_kappa
-from readerstudy.agreement import mean_kappas as mean_kappas
-from readerstudy.answers import MEAN as MEAN
-from readerstudy.answers import VOTE as VOTE
-from readerstudy.answers import combine as combine
-from readerstudy.answers import confusion_table as confusion_table
-from readerstudy.answers import correct_table as correct_table
-from readerstudy.answers import items_table as items_table
-from readerstudy.answers import majority_vote as majority_vote
-from readerstudy.answers import mrmc_table as mrmc_table
-from readerstudy.claims import claim_sentences as claim_sentences
-from readerstudy.claims import headline as headline
-from readerstudy.claims import verdict as verdict
-from readerstudy.inference import difference_interval as difference_interval
-from readerstudy.protocol import ProtocolError as ProtocolError
-from readerstudy.protocol import read_protocol as read_protocol
-from readerstudy.psychometrics import calibration_summary as calibration_summary
-from readerstudy.psychometrics import calibration_table as calibration_table
-from readerstudy.psychometrics import experience_correlations as experience_correlations
-from readerstudy.psychometrics import experience_table as experience_table
-from readerstudy.psychometrics import rasch as rasch
+from readerstudy.accuracy import counts_table, mcnemar_table, missing_table, readers_table
+from readerstudy.agreement import agreement_table, error_consistency, fleiss_kappa, mean_kappas
+from readerstudy.answers import MEAN, VOTE, combine, confusion_table, correct_table
+from readerstudy.answers import items_table, majority_vote
+from readerstudy.claims import claim_sentences, headline, size_sentences, verdict
+from readerstudy.intervals import crossed_interval, difference_interval, mean_interval
+from readerstudy.intervals import score_with_intervals, share_interval, sign_flip_test
+from readerstudy.power import power_table, verdict_table
+from readerstudy.protocol import Protocol, ProtocolError, read_protocol
+from readerstudy.sheets import COLUMNS, NO_ANSWER, NONE_OF_THESE, OPTIONAL, SheetError
+from readerstudy.sheets import opaque_image_id, read_machine_sheet, read_sheets
+from readerstudy.simulated import simulate
+from readerstudy.teams import team_sentences, teams_table

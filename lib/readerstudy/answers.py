@@ -1,14 +1,16 @@
-"""Tables of answers: who is the machine, who a reader; what each got right, the vote, and the layouts for other programs."""
+"""Tables of answers: who is the machine, who a reader; what each got right, and the vote."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from micrographs.manifest import NO_ANSWER
+from readerstudy.sheets import NO_ANSWER
 
 VOTE, MEAN = "majority vote", "panel mean"
-MACHINE, OTHER, READER = "machine", "other machine", "reader"
+MACHINE, OTHER, READER, SILENT = "machine", "other machine", "reader", "answered nothing"
 
 
 def combine(panel: pd.DataFrame, machine: pd.DataFrame) -> pd.DataFrame:
@@ -22,9 +24,10 @@ def combine(panel: pd.DataFrame, machine: pd.DataFrame) -> pd.DataFrame:
 
 
 def roles(sheets: pd.DataFrame) -> pd.Series:
-    """What each decision maker is: the study's "machine", an "other machine", or a "reader".
+    """What each decision maker is: the study's "machine", an "other machine", a "reader", or one who "answered nothing".
 
-    Of several machines the study's is the one called "machine", else the first.
+    Of several machines the study's is the one called "machine", else the first. Who answered nothing is no reader whose
+    accuracy is 0, and is left out of every number.
 
     Returns
     -------
@@ -34,7 +37,8 @@ def roles(sheets: pd.DataFrame) -> pd.Series:
     Raises
     ------
     ValueError
-        When there is no machine, or a name stands for two kinds of decision maker.
+        When there is no machine, a name stands for two kinds of decision maker, or people and simulated readers are in
+        one panel.
     """
     kinds = sheets.groupby("decision_maker", sort=False)["kind"].unique()
     if len(twice := kinds.index[kinds.map(len) > 1]):
@@ -43,13 +47,19 @@ def roles(sheets: pd.DataFrame) -> pd.Series:
     machines = kinds.index[kinds == "machine"]
     if machines.empty:
         raise ValueError("no decision maker of the kind 'machine'; read the machine's answers.csv and `combine` them")
-    ours = "machine" if "machine" in machines else machines[0]
-    return kinds.map(lambda kind: OTHER if kind == "machine" else READER).where(kinds.index != ours, MACHINE).rename("role")
+    if kinds[kinds != "machine"].nunique() > 1:
+        drawn = ", ".join(kinds.index[kinds == "simulated human"][:3])
+        raise ValueError(f"people and simulated readers ({drawn}) are in one panel; give each a folder of its own")
+    silent = (sheets["answer"] == NO_ANSWER).groupby(sheets["decision_maker"], sort=False).all()
+    role = pd.Series(READER, kinds.index, name="role").where(~silent, SILENT)
+    role[machines] = OTHER
+    role["machine" if "machine" in machines else machines[0]] = MACHINE
+    return role
 
 
-def of_readers(sheets: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the readers: people and simulated people, no machines."""
-    return sheets[sheets["kind"] != "machine"]
+def right_answers(sheets: pd.DataFrame, truth: pd.Series) -> np.ndarray:
+    """Whether each row of the sheets is right (n_rows,): 1 or 0; "no answer" is wrong."""
+    return (sheets["answer"].to_numpy() == truth.reindex(sheets["image"]).to_numpy()).astype(float)
 
 
 def correct_table(sheets: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
@@ -57,25 +67,73 @@ def correct_table(sheets: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
 
     "No answer" is wrong. NaN where a decision maker has no row for an image: it was not shown.
     """
-    right = sheets["answer"].to_numpy() == truth.reindex(sheets["image"]).to_numpy()
-    table = sheets.assign(right=right.astype(float)).pivot(index="decision_maker", columns="image", values="right")
+    table = sheets.assign(right=right_answers(sheets, truth))
+    table = table.pivot(index="decision_maker", columns="image", values="right")
     return table.reindex(index=sheets["decision_maker"].unique(), columns=truth.index)
 
 
-def machine_and_panel(sheets: pd.DataFrame, truth: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """What the study's machine (n_images,) and its readers (n_readers, n_images) got right; NaN where not shown."""
-    right, role = correct_table(sheets, truth), roles(sheets)
-    return right.loc[role.index[role == MACHINE][0]].to_numpy(), right.loc[role.index[role == READER]].to_numpy()
+class Answers(NamedTuple):
+    """What was right, as the statistics need it; see `answers_of`.
+
+    Attributes
+    ----------
+    role : Series
+        By decision maker, as `roles` gives it.
+    right : DataFrame (n_decision_makers, n_images)
+        As `correct_table`.
+    readers : DataFrame
+        The readers' rows of the sheets.
+    machine : array (n_images,)
+    panel : array (n_readers, n_images)
+    vote : array (n_images,)
+        Share of the readers' majority vote that is right.
+    specimen : array (n_images,) of int
+    laboratory : array (n_readers,)
+        Each reader's laboratory; a reader who names none is one alone.
+    """
+
+    role: pd.Series
+    right: pd.DataFrame
+    readers: pd.DataFrame
+    machine: np.ndarray
+    panel: np.ndarray
+    vote: np.ndarray
+    specimen: np.ndarray
+    laboratory: np.ndarray
 
 
-def specimen_index(truth: pd.Series, groups: pd.Series | None) -> np.ndarray:
-    """Number of each image's specimen (n_images,); every image its own without ``groups`` (a Series by image)."""
-    if groups is None:
-        return np.arange(len(truth))
-    found = groups.reindex(truth.index)
-    if found.isna().any():
-        raise ValueError(f"no specimen is given for the image {found.index[found.isna()][0]!r}")
-    return pd.factorize(found)[0]
+def answers_of(sheets: pd.DataFrame, truth: pd.Series, groups: pd.Series | None = None) -> Answers:
+    """Sort the answers by who gave them.
+
+    Parameters
+    ----------
+    sheets : DataFrame
+        Answers of all decision makers (`combine`).
+    truth : Series
+        Right answers by image.
+    groups : Series, optional
+        Specimens by image; without, every image is its own specimen.
+
+    Raises
+    ------
+    ValueError
+        When an image has no specimen, when no reader answered anything, or as `roles` says.
+    """
+    specimen = pd.Series(range(len(truth)), truth.index) if groups is None else groups.reindex(truth.index)
+    if specimen.isna().any():
+        raise ValueError(f"no specimen is given for the image {specimen.index[specimen.isna()][0]!r}")
+    role, right = roles(sheets), correct_table(sheets, truth)
+    names = role.index[role == READER]
+    if names.empty:
+        raise ValueError("no reader answered anything: there is no panel to compare the machine with")
+    readers = sheets[sheets["decision_maker"].isin(names)]
+    laboratory = pd.Series([f"reader {name}" for name in names], names)
+    if "laboratory" in sheets:
+        told = readers.groupby("decision_maker")["laboratory"].first().replace("", np.nan)
+        laboratory = told.reindex(names).fillna(laboratory)
+    vote, ours = majority_vote(readers, truth)["right"].to_numpy(), right.loc[role.index[role == MACHINE][0]].to_numpy()
+    panel, specimen = right.loc[names].to_numpy(), pd.factorize(specimen)[0]
+    return Answers(role, right, readers, ours, panel, vote, specimen, laboratory.to_numpy())
 
 
 def majority_vote(panel: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
@@ -92,88 +150,31 @@ def majority_vote(panel: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
     rows = []
     by_image = dict(list(panel.groupby("image")["answer"]))
     for image in truth.index:
-        if image not in by_image:
-            rows.append((image, "", np.nan))
-            continue
-        answers = by_image[image]
-        votes = answers[answers != NO_ANSWER].value_counts()
-        winners = sorted(votes.index[votes == votes.max()]) if len(votes) else [NO_ANSWER]
-        rows.append((image, " | ".join(winners), (truth[image] in winners) / len(winners)))
+        votes = by_image[image][by_image[image] != NO_ANSWER].value_counts() if image in by_image else []
+        winners = sorted(votes.index[votes == votes.max()]) if len(votes) else [NO_ANSWER] * (image in by_image)
+        rows.append((image, " | ".join(winners), (truth[image] in winners) / len(winners) if winners else np.nan))
     return pd.DataFrame(rows, columns=["image", "answer", "right"])
 
 
 def confusion_table(sheets: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
     """How often each answer was given to each right answer: who (machine, panel), truth, answer, count."""
-    role = sheets["decision_maker"].map(roles(sheets))
-    table = pd.DataFrame({"who": role, "truth": truth.reindex(sheets["image"]).to_numpy(), "answer": sheets["answer"]})
-    table = table[role != OTHER].replace({"who": {READER: "panel"}})
-    return table.value_counts().rename("count").reset_index().sort_values(["who", "truth", "answer"], ignore_index=True)
+    who = sheets["decision_maker"].map(roles(sheets)).replace(READER, "panel")
+    table = pd.DataFrame({"who": who, "truth": truth.reindex(sheets["image"]).to_numpy(), "answer": sheets["answer"]})
+    table = table[who.isin([MACHINE, "panel"])].value_counts().rename("count").reset_index()
+    return table.sort_values(["who", "truth", "answer"], ignore_index=True)
 
 
 def items_table(sheets: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
     """One row an image: image, truth, readers right of how many who saw it, the machine's and the vote's answer."""
-    role = sheets["decision_maker"].map(roles(sheets))
-    machine = sheets[role == MACHINE].set_index("image")["answer"].reindex(truth.index)
-    panel = of_readers(sheets)
-    right = correct_table(panel, truth)
-    vote = majority_vote(panel, truth)
-    return pd.DataFrame(
-        {
-            "image": truth.index,
-            "truth": truth.to_numpy(),
-            "n_readers": right.notna().sum(axis=0).to_numpy(),
-            "n_readers_correct": right.sum(axis=0).astype(int).to_numpy(),
-            "reader_accuracy": right.mean(axis=0).to_numpy(),
-            "machine_answer": machine.to_numpy(),
-            "machine_correct": machine.to_numpy() == truth.to_numpy(),
-            "vote_answer": vote["answer"],
-            "vote_right": vote["right"],
-        }
+    found = answers_of(sheets, truth)
+    ours = found.role.index[found.role == MACHINE][0]
+    panel = pd.DataFrame(found.panel)
+    table = pd.DataFrame({"image": truth.index, "truth": truth.to_numpy()}).assign(
+        n_readers=panel.notna().sum(),
+        n_readers_correct=panel.sum().astype(int),
+        reader_accuracy=panel.mean(),
+        machine_answer=sheets[sheets["decision_maker"] == ours].set_index("image")["answer"].reindex(truth.index).to_numpy(),
+        machine_correct=found.machine == 1,
     )
-
-
-def mrmc_table(sheets: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
-    """All answers in the long form of R's multi-reader multi-case packages: one row a reader, case and modality.
-
-    The machine's answers stand once for every reader, on the images that the reader saw, as these packages want every
-    reader in both modalities. In R, the difference machine minus panel is::
-
-        d <- read.csv("mrmc.csv", stringsAsFactors = TRUE)
-        m <- with(d, tapply(score, list(readerID, caseID, modalityID), mean))
-        mean(m[, , "machine"] - m[, , "panel"], na.rm = TRUE)
-
-    With iMRMC (U-statistics; readers and cases random)::
-
-        iMRMC::uStat11.conditionalD(d, modalitiesToCompare = c("machine", "panel"))[c("mean", "var")]
-
-    With MRMCaov (Obuchowski and Rockette; complete panels only), where being right is a sensitivity and two cases of the
-    other status, which it asks for and leaves out, are added::
-
-        other <- expand.grid(readerID = levels(d$readerID), caseID = c("none 1", "none 2"),
-                             modalityID = levels(d$modalityID), score = 0, status = 0)
-        both <- rbind(cbind(d[1:4], status = 1), other)
-        summary(MRMCaov::mrmc(MRMCaov::binary_sens(status, score), modalityID, readerID, caseID, data = both))
-
-    Returns
-    -------
-    DataFrame
-        readerID, caseID, modalityID ("machine" or "panel"), score (1 right, 0 wrong), truth, answer, confidence.
-    """
-    role = sheets["decision_maker"].map(roles(sheets))
-    columns = ["image", "answer", "confidence"]
-    panel = sheets.loc[role == READER, ["decision_maker", *columns]]
-    repeated = panel[["decision_maker", "image"]].merge(sheets.loc[role == MACHINE, columns], on="image")
-    table = pd.concat([repeated.assign(modalityID="machine"), panel.assign(modalityID="panel")], ignore_index=True)
-    label = truth.reindex(table["image"]).to_numpy()
-    table = pd.DataFrame(
-        {
-            "readerID": table["decision_maker"],
-            "caseID": table["image"],
-            "modalityID": table["modalityID"],
-            "score": (table["answer"].to_numpy() == label).astype(int),
-            "truth": label,
-            "answer": table["answer"],
-            "confidence": table["confidence"],
-        }
-    )
-    return table.sort_values(["modalityID", "readerID", "caseID"], ignore_index=True)
+    vote = majority_vote(found.readers, truth)
+    return table.assign(vote_answer=vote["answer"], vote_right=vote["right"])

@@ -1,11 +1,10 @@
-"""The one reader of tables that people make: manifests and answer sheets, as text with the line of each row.
-
-Kept free of heavy imports, since it also says whether anything has changed before a study starts.
-"""
+"""The one reader of tables that people make: manifests and answer sheets, as text with the line of each row."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import datetime
 import io
 import re
 import unicodedata
@@ -13,13 +12,21 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-TEXT_TABLES = (".csv", ".tsv", ".txt")
+import numpy as np
+import openpyxl
+import pandas as pd
+
 EXCEL_TABLES = (".xlsx", ".xlsm")
-TABLES = TEXT_TABLES + EXCEL_TABLES
+TABLES = (".csv", ".tsv", ".txt", *EXCEL_TABLES)
 LFS_POINTER = b"version https://git-lfs"  # how a file begins whose content Git LFS has not fetched
-LARGEST_TABLE_BYTES = 64 * 2**20
+ROWS_ABOVE_HEADER = 20  # a title and some remarks may stand there, which is told
 # Two spellings of a name may differ in these: all print alike.
 _DASHES = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
+# What spreadsheets show where a formula failed, in any of their languages: #REF!, #BEZUG!, #¿NOMBRE?, #N/A, #NV, Err:502.
+_ERROR_VALUE = re.compile(
+    r"#[¡¿]?[^\W\d_]+(/0)?[!?]|#[^\W\d_]{1,2}/[^\W\d_]{1,2}[!?]?|#(NV|YOK|HIÁNYZIK|GETTING_DATA)|(Err|Fehler|Erreur):\s?\d{3}",
+    re.IGNORECASE,
+)
 
 
 class Fault(NamedTuple):
@@ -31,17 +38,11 @@ class Fault(NamedTuple):
     remedy: str
 
 
-class Rows(NamedTuple):
-    """A table: names of the columns, stripped cells of each row, the line each row begins on, the faults of form."""
-
-    header: list[str]
-    cells: list[list[str]]
-    lines: list[int]
-    faults: list[Fault]
-    header_line: int = 1
+class _Unreadable(ValueError):
+    """No table at all; the arguments are the line and the remedy."""
 
 
-def plain(text: str) -> str:
+def normalise_name(text: str) -> str:
     """A name as a person sees it, to tell whether two names are meant to be one.
 
     Compatibility composition (NFKC), case folded, dashes of any kind as hyphens, invisible characters (Unicode's
@@ -54,7 +55,7 @@ def plain(text: str) -> str:
 
 def column_name(name: str) -> str:
     """The name of a column without regard to case, spaces, hyphens and underscores: "Specimen No" is "specimen_no"."""
-    return re.sub(r"[\s_-]+", "_", plain(name)).strip("_")
+    return re.sub(r"[\s_-]+", "_", normalise_name(name)).strip("_")
 
 
 def shortened(value: str, length: int = 60) -> str:
@@ -62,208 +63,201 @@ def shortened(value: str, length: int = 60) -> str:
     return value if len(value) <= length else f"{value[: length - 3]}..."
 
 
-def _whole(remedy: str, line: int = 0) -> Rows:
-    """No table, for a fault that leaves nothing to read."""
-    return Rows([], [], [], [Fault(line, "table", "", remedy)])
+def number(text: str) -> float:
+    """A number with a decimal point, in both kinds of table alike; a comma may be of decimals or of thousands.
+
+    Raises
+    ------
+    ValueError
+        For anything else, such as "2,5", or what Python alone takes for a number: "2_5", digits of other scripts.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return float(text)
 
 
-def _decoded(data: bytes) -> str | None:
-    """The text of a table as editors and spreadsheets save it, None if it is no text."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings = ("utf-16",)
-    elif data[1:200:2].count(0) > 0.8 * len(data[1:200:2]) > 0:
-        encodings = ("utf-16-le",)  # Latin text without its mark
-    else:
-        encodings = ("utf-8-sig", "cp1252")
-    for encoding in encodings:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            pass
-    return None
+def fault_lines(faults: list[Fault]) -> list[str]:
+    """One sentence for each kind of fault, in the order of lines; of many rows the first three are named.
+
+    Faults of a column are of one kind if their remedies differ in quoted names and in numbers alone.
+    """
+    kinds: dict[tuple, list[Fault]] = {}
+    for fault in sorted(faults, key=lambda f: f.line):
+        kinds.setdefault((fault.column, re.sub(r"'[^']*'|[\d.]+", "", fault.remedy)), []).append(fault)
+    sentences = []
+    for (column, _), alike in kinds.items():
+        lines, values = ([str(f.line) for f in alike if f.line], [repr(shortened(f.value)) for f in alike if f.value])
+        where = f"line{'s' * (len(lines) > 1)} {_listed(lines)}, " if lines else ""
+        example = f" (line {lines[0]}; the others are alike)" if len({f.remedy for f in alike}) > 1 else ""
+        said = f"{_listed(list(dict.fromkeys(values)))}: " if values else ""
+        sentences.append(f"{where}{column}: {said}{alike[0].remedy}{example}")
+    return sentences
 
 
-def _delimiter(text: str) -> str:
-    """What separates the cells of the first line that holds any: a comma, a semicolon or a tab."""
-    for line in io.StringIO(text, newline=""):
-        if line.strip(" ,;\t\r\n"):
-            outside = re.sub('"[^"]*"', "", line)
-            return max(",;\t", key=outside.count)
-    return ","
+def _listed(items: list[str]) -> str:
+    """The first three of many."""
+    return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
 
 
-def _text_rows(text: str) -> Rows:
-    """The rows of a delimited text. Quotes are read strictly: one left open would swallow the rows after it."""
-    begins, delimiter = 1, None
-    if hint := re.match("sep=(.)\r?\n", text, re.IGNORECASE):  # Excel's own
-        begins, delimiter, text = 2, hint[1], text[hint.end() :]
-    delimiter = delimiter or _delimiter(text)
-    if delimiter not in ",;\t|":
-        return _whole(f"is separated by {delimiter!r}; save it with commas, semicolons or tabs", 1)
-    if "\0" in text:
-        return _whole("holds NUL characters; save it again as 'CSV UTF-8'", begins + text[: text.index("\0")].count("\n"))
-    try:
-        return _parsed(text, delimiter, begins)
-    except csv.Error:
-        # A space after a closing quote, which the strict reader minds.
-        text = re.sub(f'" +(?=[{re.escape(delimiter)}\r\n]|$)', '"', text)
-    try:
-        return _parsed(text, delimiter, begins)
-    except csv.Error as error:
-        remedy, line = error.args
-        return _whole(remedy, line)
-
-
-def _parsed(text: str, delimiter: str, begins: int) -> Rows:
-    """The rows of a text; a csv.Error holds the remedy and the line."""
-    offset = begins - 1
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
-    header, cells, lines, faults = None, [], [], []
-    try:
-        for row in reader:
-            ends = offset + reader.line_num
-            stripped = [cell.strip() for cell in row]
-            # Of a quote closed only some rows later, what was swallowed still looks like rows.
-            for cell in stripped if ends > begins else ():
-                swallowed = re.split("\r\n|\r|\n", cell)[1:]
-                if any(part.count(delimiter) >= max(len(header or row) - 1, 1) for part in swallowed):
-                    remedy = f'a quote opened here runs on to line {ends} over what looks like rows; close it with "'
-                    faults.append(Fault(begins, "table", shortened(cell), remedy))
-            if any(stripped):
-                if header is None:
-                    header, at = stripped, begins
-                else:
-                    cells.append(stripped)
-                    lines.append(begins)
-            begins = ends + 1
-    except csv.Error as error:
-        if "field limit" in str(error):
-            remedy = f"a cell holds more than {csv.field_size_limit():,} characters; is a quote left open before it?"
-        elif "unexpected end" in str(error):
-            remedy = 'a quote opened here is never closed; close it with ", or remove it'
-        else:
-            remedy = (
-                'a quote opened here is not closed before the next; put " around the whole cell, and write "" for a '
-                "quote inside it"
-            )
-        raise csv.Error(remedy, begins) from None
-    if header is None:
-        return _whole("is empty; write a header and one row below it for each entry")
-    return _checked(header, at, cells, lines, faults)
-
-
-def _excel_rows(path: Path) -> Rows:
-    """The rows of the only sheet of a workbook that holds any."""
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            sheets = {}
-            for sheet in book.worksheets:
-                sheet.reset_dimensions()  # what some programs write there is wrong
-                rows = [[_excel_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
-                filled = [(at, row) for at, row in enumerate(rows, 1) if any(row)]
-                if filled:
-                    sheets[sheet.title] = filled
-        finally:
-            book.close()
-    except Exception as error:  # a damaged workbook raises whatever its parts raise
-        return _whole(f"cannot be read as an Excel workbook ({shortened(str(error))}); save it as 'CSV UTF-8'")
-    if len(sheets) > 1:
-        return _whole(f"has {len(sheets)} sheets with cells ({', '.join(sheets)}); keep one table a file")
-    if not sheets:
-        return _whole("is empty; write a header and one row below it for each entry")
-    (at, header), *rest = sheets.popitem()[1]
-    return _checked(header, at, [row for _, row in rest], [line for line, _ in rest], [])
-
-
-def _excel_text(value) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
-    return str(value).strip()
-
-
-def _checked(header: list[str], at: int, cells: list[list[str]], lines: list[int], faults: list[Fault]) -> Rows:
-    """Rows as wide as the header, and the faults of the table's form."""
-    while header and not header[-1] and not any(any(row[len(header) - 1 :]) for row in cells):
-        header = header[:-1]  # trailing commas
-    width, first = len(header), {}
-    for i, name in enumerate(header):
-        k = first.setdefault(column_name(name) or f"unnamed {i}", i)
-        if k != i:
-            spelt = "" if header[k] == name else f", once as {header[k]!r}"
-            faults.append(Fault(at, shortened(name), "", f"the column is there twice{spelt}; remove one"))
-    for row, line in zip(cells, lines, strict=True):
-        if any(row[width:]):
-            remedy = f"{len(row)} values under {width} columns; put quotes around a value that holds a comma"
-            faults.append(Fault(line, "table", shortened(row[-1]), remedy))
-    if not cells:
-        faults.append(Fault(0, "table", "", "has no rows below its header; write one for each entry"))
-    names = [name or f"unnamed {i + 1}" for i, name in enumerate(header)]
-    return Rows(names, [(row + [""] * width)[:width] for row in cells], lines, faults, at)
-
-
-def read_rows(path) -> Rows:
+def read_table(path, columns=()) -> tuple[pd.DataFrame, np.ndarray, list[Fault]]:
     """Read a table that people made, whatever program saved it, and never raise for what is in it.
 
     Text (.csv, .tsv, .txt, any case) in UTF-8, UTF-16 or Windows-1252, separated by commas, semicolons or tabs; or
-    an Excel workbook (.xlsx) with one sheet. Rows without any text are skipped. A file that cannot be read at all
-    gives no rows and a fault.
+    an Excel workbook with one sheet. Rows without any text are skipped.
 
     Parameters
     ----------
     path : path
-
-    Returns
-    -------
-    Rows
-    """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            return _whole("is a folder; give the table in it")
-        if not path.is_file():
-            return _whole("there is no such file; give the path of a table (CSV)")
-        if path.stat().st_size > LARGEST_TABLE_BYTES:
-            return _whole(f"is larger than {LARGEST_TABLE_BYTES // 2**20} MB, which no table of images is; give the CSV")
-        with path.open("rb") as file:
-            head = file.read(len(LFS_POINTER))
-        if head == LFS_POINTER:
-            return _whole("is a pointer of Git LFS and not the table; run 'git lfs pull'")
-        if path.suffix.lower() in EXCEL_TABLES or zipfile.is_zipfile(path):
-            return _excel_rows(path)
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # a name too long, or with a NUL in it
-        return _whole(f"cannot be opened ({shortened(str(error))}); give the path of a table (CSV)")
-    text = _decoded(data)
-    if text is None or data.startswith((b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"%PDF", b"\xd0\xcf\x11\xe0")):
-        return _whole("is not a table of text; save it as 'CSV UTF-8'")
-    return _text_rows(text)
-
-
-def read_table(path):
-    """Read a table as `read_rows` does, as a DataFrame.
+    columns : collection of str
+        Names of columns, as `column_name` gives them, that the caller knows: by them the header is told from lines
+        above it, and in them no error value of a spreadsheet is taken.
 
     Returns
     -------
     table : DataFrame of str
         Stripped cells; "" where there is nothing, and "NA" and "None" are what they say. Of a column that is there
-        twice, which is a fault, the first. ``attrs["header_line"]`` is the line of the header.
+        twice, which is a fault, the first. ``attrs["header_line"]`` is the line of the header, and ``attrs["notes"]``
+        holds sentences on what was guessed or should be looked at.
     lines : array (n_rows,) of int
         The line of the file that each row begins on.
     faults : list of Fault
         Of the table's form; with any of them the table is not to be trusted.
     """
-    import numpy as np
-    import pandas as pd
-
-    header, cells, lines, faults, header_line = read_rows(path)
-    table = pd.DataFrame(cells, columns=header, dtype=str)
+    try:
+        rows, faults, notes = _rows(Path(path), columns)
+        (at, header), rows = _header(rows, columns), rows[1:]
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL in it, besides what is raised here
+        unknown = 0, f"cannot be opened ({shortened(str(error))}); give the path of a table (CSV)"
+        line, remedy = error.args if isinstance(error, _Unreadable) else unknown
+        return pd.DataFrame(), np.array([], dtype=int), [Fault(line, "table", "", remedy)]
+    while header and not header[-1] and not any(any(row[len(header) - 1 :]) for _, row in rows):
+        header = header[:-1]  # trailing commas
+    width, names = len(header), [column_name(name) for name in header]
+    for i, name in enumerate(names):
+        if name and name in names[:i]:
+            faults.append(Fault(at, header[i], "", "the column is there twice; remove one"))
+    for line, row in rows:
+        if any(row[width:]):
+            remedy = f"there are more values than the {width} columns; put quotes around a value that holds a comma"
+            faults.append(Fault(line, "table", row[-1], remedy))
+        for name, cell in zip(names, row, strict=False):
+            if name in columns and _ERROR_VALUE.fullmatch(cell):
+                faults.append(Fault(line, name, cell, "is a spreadsheet's error and no value; mend the formula there"))
+    if not rows:
+        faults.append(Fault(0, "table", "", "has no rows below its header; write one for each entry"))
+    cells = [(row + [""] * width)[:width] for _, row in rows]
+    table = pd.DataFrame(cells, columns=[name or f"unnamed {i}" for i, name in enumerate(header, 1)], dtype=str)
     table = table.loc[:, ~table.columns.duplicated()]
-    unused = [c for c in table if c.startswith("unnamed ") and (table[c] == "").all()]
-    table = table.drop(columns=unused)
-    table.attrs["header_line"] = header_line
-    return table, np.array(lines, dtype=int), faults
+    table = table.drop(columns=[c for c in table if c.startswith("unnamed ") and (table[c] == "").all()])
+    table.attrs = {"header_line": at, "notes": notes}
+    return table, np.array([line for line, _ in rows], dtype=int), faults
+
+
+def _rows(path: Path, columns) -> tuple[list[tuple[int, list[str]]], list[Fault], list[str]]:
+    """Line and cells of each row that holds any text, the header among them; faults; notes."""
+    if path.is_dir():
+        raise _Unreadable(0, "is a folder; give the table in it")
+    if not path.is_file():
+        raise _Unreadable(0, "there is no such file; give the path of a table (CSV)")
+    data = path.read_bytes()
+    if data.startswith(LFS_POINTER):
+        raise _Unreadable(0, "is a pointer of Git LFS and not the table; run 'git lfs pull'")
+    if path.suffix.lower() in EXCEL_TABLES or zipfile.is_zipfile(io.BytesIO(data)):
+        rows, notes = _workbook(data)
+        return rows, [], notes
+    text, guessed = _decoded(data)
+    rows, faults = _parsed(text, columns)
+    foreign = next((cell for _, row in rows for cell in row if not cell.isascii()), "")
+    note = f"The table's encoding was guessed: it reads {shortened(foreign)!r}. If that is wrong, save it as 'CSV UTF-8'."
+    return rows, faults, [note] if guessed and foreign else []
+
+
+def _header(rows: list[tuple[int, list[str]]], columns) -> tuple[int, list[str]]:
+    """The first row, unless one further down is the header by its names."""
+    if not rows:
+        raise _Unreadable(0, "is empty; write a header and one row below it for each entry")
+    known = [len({column_name(cell) for cell in row} & set(columns)) for _, row in rows[:ROWS_ABOVE_HEADER]]
+    best = known.index(max(known))
+    if known[0] == 0 and known[best] > 1:
+        above = f"line {rows[0][0]}" + (f" to {rows[best - 1][0]}" if best > 1 else "")
+        raise _Unreadable(rows[0][0], f"the header seems to be line {rows[best][0]}; remove {above}")
+    return rows[0]
+
+
+def _decoded(data: bytes) -> tuple[str, bool]:
+    """The text of a table as editors and spreadsheets save it, and whether its encoding had to be guessed."""
+    marked, every_other = data.startswith((b"\xff\xfe", b"\xfe\xff")), data[1:200:2]
+    wide = every_other.count(0) > 0.8 * len(every_other)  # Latin text in UTF-16 without its mark
+    for encoding in ["utf-16"] if marked else ["utf-16-le"] if wide else ["utf-8-sig", "cp1252"]:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            if "\0" not in text:
+                return text, encoding == "cp1252"
+    raise _Unreadable(0, "is not a table of text; save it again as 'CSV UTF-8'")
+
+
+def _separator(text: str, columns) -> str:
+    """What separates the cells of the line that holds most of the known names, or else of the first with several cells."""
+    lines = [re.sub('"[^"]*[,;\t][^"]*"', "", line) for line in text.splitlines() if line.strip(" ,;\t")]
+
+    def score(place):
+        at, separator = place
+        cells = [column_name(cell.strip('" ')) for cell in lines[at].split(separator)]
+        return len(set(cells) & set(columns)), len(cells) > 1, -at, len(cells)
+
+    places = [(at, separator) for at in range(min(len(lines), ROWS_ABOVE_HEADER)) for separator in ",;\t"]
+    return max(places, key=score, default=(0, ","))[1]
+
+
+def _parsed(text: str, columns) -> tuple[list[tuple[int, list[str]]], list[Fault]]:
+    """Rows of a delimited text. Quotes are read strictly: one left open would swallow the rows after it."""
+    hint = re.match("sep=(.)\r?\n", text, re.IGNORECASE)  # Excel's own
+    separator = hint[1] if hint else _separator(text, columns)
+    text = re.sub(f'" +(?=[{re.escape(separator)}\r\n]|$)', '"', text)  # a space after a closing quote
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
+    rows, faults, ends = [], [], 0
+    try:
+        for row in reader:
+            begins, ends = ends + 1, reader.line_num
+            cells = [cell.strip() for cell in row]
+            if any(cells) and not (hint and begins == 1):
+                rows.append((begins, cells))
+                # Of a quote closed only some rows later, what was swallowed still looks like rows.
+                parts = [part.count(separator) + 1 for cell in cells for part in cell.splitlines()[1:]]
+                if max(parts, default=0) >= max(len(rows[0][1]), 2):
+                    remedy = f'a quote opened here runs on to line {ends} over what looks like rows; close it with "'
+                    faults.append(Fault(begins, "table", "", remedy))
+    except csv.Error as error:
+        remedy = f'a quote is not closed rightly ({error}); put " around the whole cell, and write "" for a quote inside it'
+        raise _Unreadable(ends + 1, remedy) from None
+    return rows, faults
+
+
+def _workbook(data: bytes) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Rows of the only sheet of a workbook that holds any, and notes on dates and hidden rows."""
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
+        sheets = {sheet.title: sheet for sheet in book.worksheets if any(any(row) for row in sheet.values)}
+    except Exception as error:  # a damaged workbook raises whatever its parts raise
+        remedy = f"cannot be read as an Excel workbook ({shortened(str(error))}); save it as 'CSV UTF-8'"
+        raise _Unreadable(0, remedy) from None
+    if len(sheets) > 1:
+        raise _Unreadable(0, f"has {len(sheets)} sheets with cells ({', '.join(sheets)}); keep one table a file")
+    rows, dates, hidden, notes = [], [], [], []
+    for sheet in sheets.values():
+        for line, cells in enumerate(sheet.values, 1):
+            dates += [f"{cell:%Y-%m-%d} in line {line}" for cell in cells if isinstance(cell, datetime.date)]
+            if any(texts := [_cell_text(cell) for cell in cells]):
+                rows.append((line, texts))
+                hidden += [str(line)] if sheet.row_dimensions[line].hidden else []
+    if dates:
+        notes.append(f"Cells of the workbook hold dates, which spreadsheets make of names such as 3-1: {_listed(dates)}.")
+    if hidden:
+        notes.append(f"Rows of the workbook are hidden, and count all the same: {_listed(hidden)}.")
+    return rows, notes
+
+
+def _cell_text(value) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return "" if value is None else str(value).removesuffix(" 00:00:00").strip()

@@ -28,11 +28,11 @@ class Field:
     rng: np.random.Generator
 
     @classmethod
-    def make(cls, pixels_per_um: float, rng, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX) -> Field:
-        """A field of the given size and scale."""
+    def make(cls, pixels_per_um: float, rng) -> Field:
+        """A field of the given scale."""
         step = 1 / (pixels_per_um * SUPERSAMPLING)
-        x = (np.arange(width_px * SUPERSAMPLING, dtype=np.float32) + 0.5) * step
-        y = (np.arange(height_px * SUPERSAMPLING, dtype=np.float32) + 0.5) * step
+        x = (np.arange(WIDTH_PX * SUPERSAMPLING, dtype=np.float32) + 0.5) * step
+        y = (np.arange(HEIGHT_PX * SUPERSAMPLING, dtype=np.float32) + 0.5) * step
         return cls(*np.meshgrid(x, y), pixels_per_um, rng)
 
     @property

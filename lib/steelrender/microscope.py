@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 from steelrender.field import HEIGHT_PX, SUPERSAMPLING, WIDTH_PX, Field, smooth_noise
-from steelrender.specimens import QUIZ_1, QUIZ_1_NONE, QUIZ_2
+from steelrender.specimens import STRUCTURES
 from steelrender.structures import particles
 
 OPTICAL_RESOLUTION_UM, SEM_RESOLUTION_UM = 0.25, 0.004
 
 
 def image_surface(field: Field, tone: np.ndarray, relief: np.ndarray, s: dict) -> np.ndarray:
-    """What the microscope makes of a surface: (height_px, width_px) uint8.
+    """What the microscope makes of a surface: (HEIGHT_PX, WIDTH_PX) uint8.
 
     Mean and standard deviation of the grey are what ``s`` says, as an operator's knobs would have it.
     """
@@ -70,12 +70,12 @@ def image_surface(field: Field, tone: np.ndarray, relief: np.ndarray, s: dict) -
     return np.clip(np.round(image * 255), 0, 255).astype(np.uint8)
 
 
-def visibility(label: str, parameters: dict, pixels_per_um: float, modality: str) -> dict:
+def visibility(structure: str, parameters: dict, pixels_per_um: float, modality: str) -> dict:
     """What a picture of `render_image` can show of its class: the truth from which a reader's difficulty is drawn.
 
     Parameters
     ----------
-    label, parameters, pixels_per_um, modality
+    structure, parameters, pixels_per_um, modality
         As in `render_image`.
 
     Returns
@@ -86,30 +86,30 @@ def visibility(label: str, parameters: dict, pixels_per_um: float, modality: str
         the field holds), ambiguity (how much the specimen looks like the classes it is mistaken for, of 1),
         mistaken_for (their names, separated by semicolons).
     """
-    recipe = (QUIZ_1 | QUIZ_1_NONE | QUIZ_2)[label]
+    recipe = STRUCTURES[structure]
     size_um = parameters["size_um"]
     resolved_um = max(2 / pixels_per_um, SEM_RESOLUTION_UM if modality == "sem" else OPTICAL_RESOLUTION_UM)
     # Broken lamellae, and carbides still lying where lamellae were, are no textbook's pearlite and spheroidite.
     atypical = 0.5 * (
-        (label == "pearlite" and parameters["degeneracy"] > 1.2) or (label == "spheroidite" and parameters["in_rows"])
+        (structure == "pearlite" and parameters["degeneracy"] > 1.2)
+        or (structure == "spheroidite" and parameters["in_rows"])
     )
-    return {
-        "feature_size_px": recipe.telling * size_um * pixels_per_um,
-        "feature_over_resolution": recipe.telling * size_um / resolved_um,
-        "features_in_view": WIDTH_PX * HEIGHT_PX / (size_um * pixels_per_um) ** 2,
-        "ambiguity": recipe.ambiguity + atypical,
-        "mistaken_for": "; ".join(recipe.mistaken_for),
-    }
+    telling_um = recipe.telling * size_um
+    in_view = WIDTH_PX * HEIGHT_PX / (size_um * pixels_per_um) ** 2
+    numbers = (telling_um * pixels_per_um, telling_um / resolved_um, in_view, recipe.ambiguity + atypical)
+    names = ("feature_size_px", "feature_over_resolution", "features_in_view", "ambiguity")
+    seen = {name: float(f"{value:.3g}") for name, value in zip(names, numbers, strict=True)}
+    return seen | {"mistaken_for": "; ".join(recipe.mistaken_for)}
 
 
-def render_image(label: str, parameters: dict, pixels_per_um: float, modality: str, seed, *, brightness: float = 0.5,
-                 contrast: float = 0.13, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX) -> np.ndarray:  # fmt: skip
+def render_image(structure: str, parameters: dict, pixels_per_um: float, modality: str, seed,
+                 brightness: float = 0.5, contrast: float = 0.13) -> np.ndarray:  # fmt: skip
     """Render one micrograph.
 
     Parameters
     ----------
-    label : str
-        A class of either quiz.
+    structure : str
+        A class of either quiz, or another name in `STRUCTURES`.
     parameters : dict
         Of the specimen, from `draw_specimen`.
     pixels_per_um : float
@@ -122,17 +122,16 @@ def render_image(label: str, parameters: dict, pixels_per_um: float, modality: s
 
     Returns
     -------
-    array (height_px, width_px) of uint8
+    array (HEIGHT_PX, WIDTH_PX) of uint8
 
     Raises
     ------
     ValueError
-        For another modality or label.
+        For another modality or structure.
     """
-    recipes = QUIZ_1 | QUIZ_1_NONE | QUIZ_2
-    if label not in recipes or modality not in ("optical", "sem"):
+    if structure not in STRUCTURES or modality not in ("optical", "sem"):
         raise ValueError(
-            f"cannot render {label!r} as {modality!r}: labels are {sorted(recipes)}, modalities optical and sem"
+            f"cannot render {structure!r} as {modality!r}: take optical or sem, and one of {sorted(STRUCTURES)}"
         )
     sem = modality == "sem"
     s = parameters | {
@@ -145,6 +144,6 @@ def render_image(label: str, parameters: dict, pixels_per_um: float, modality: s
         "carbide_tone": 0.8 if sem else parameters["etched_carbide_tone"],
         "grain_contrast": parameters["grain_contrast"] * (1.0 if sem else 0.6),
     }
-    field = Field.make(pixels_per_um, np.random.default_rng(seed), width_px, height_px)
-    tone, relief = recipes[label].draw(field, s)
+    field = Field.make(pixels_per_um, np.random.default_rng(seed))
+    tone, relief = STRUCTURES[structure].draw(field, s)
     return image_surface(field, tone, relief, s)

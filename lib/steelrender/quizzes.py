@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from microrace.progress import track
 from steelrender.microscope import render_image, visibility
-from steelrender.specimens import QUIZ_1, QUIZ_1_NONE, QUIZ_2, draw_specimen
+from steelrender.specimens import QUIZ_1, QUIZ_1_NONE, QUIZ_2, STRUCTURES, draw_specimen, structure_of
 
 SCALE_RANGE_PIXELS_PER_UM = (1.1, 212.0)
 SCALE_RANGE_QUIZ_2_PIXELS_PER_UM = (8.0, 90.0)
@@ -55,9 +55,10 @@ def plan(quiz: int, seed: int = 0, limit_per_class: int | None = None) -> pd.Dat
     Returns
     -------
     DataFrame
-        file, label, split, pixels_per_um, modality, specimen, split_group, source, licence, size_um (the specimen's
-        ruling size, the truth behind the picture), what `visibility` says of the picture, and what `render_image` needs
-        besides: parameters (dict), brightness and contrast (mean and standard deviation of the grey, of 1).
+        file, label, structure (the label, or a name of `SIZE_ONLY`), split, pixels_per_um, modality, specimen, split_group,
+        source, licence, size_um (the specimen's ruling size, the truth behind the picture), what `visibility` says of the
+        picture, and what `render_image` needs besides: parameters (dict), brightness and contrast (mean and standard
+        deviation of the grey, of 1).
 
     Raises
     ------
@@ -66,69 +67,56 @@ def plan(quiz: int, seed: int = 0, limit_per_class: int | None = None) -> pd.Dat
     """
     if quiz not in (1, 2):
         raise ValueError(f"there is no quiz {quiz}; take 1 or 2")
-    recipes = QUIZ_1 if quiz == 1 else QUIZ_2
+    classes = QUIZ_1 if quiz == 1 else QUIZ_2
     # 5 x 27 - 1 = 134 and 5 x 6 + 3 x 2 = 36; 7 x 10 = 70 and 7 x 3 = 21.
-    counts = {("train", name): 27 if quiz == 1 else 10 for name in recipes}
+    counts = {("train", name): 27 if quiz == 1 else 10 for name in classes}
+    counts |= {("quiz", name): 6 if quiz == 1 else 3 for name in classes}
     if quiz == 1:
         counts["train", "spheroidite"] -= 1
-    counts |= {("quiz", name): 6 if quiz == 1 else 3 for name in recipes}
-    if quiz == 1:
         counts |= {("quiz", name): 2 for name in QUIZ_1_NONE}
-    rows = []
-    for class_number, ((split, name), count) in enumerate(counts.items()):
-        recipe = (recipes | QUIZ_1_NONE)[name]
+    rows, source = [], f"simulated: steelrender seed {seed}"
+    for class_number, ((split, label), count) in enumerate(counts.items()):
         rng = np.random.default_rng([seed, quiz, class_number, 7])
         low, high = SCALE_RANGE_PIXELS_PER_UM if quiz == 1 else SCALE_RANGE_QUIZ_2_PIXELS_PER_UM
         scales = _scales(min(count, limit_per_class or count), low, high, rng)
-        if name in QUIZ_1_NONE:
+        if label in QUIZ_1_NONE:
             # One specimen a kind, each kind in its own third of the range, which the seed chooses.
-            third = list(np.random.default_rng([seed, quiz, 2]).permutation(list(QUIZ_1_NONE))).index(name)
+            third = list(np.random.default_rng([seed, quiz, 2]).permutation(list(QUIZ_1_NONE))).index(label)
             scales = _scales(6, low, NONE_HIGHEST_PIXELS_PER_UM, rng)[2 * third :][: len(scales)]
         brightness, contrast = (rng.permutation(_even(len(scales), *r, rng)) for r in (BRIGHTNESS_RANGE, CONTRAST_RANGE))
-        first = len(rows)
-        # Three specimens take turns over nine neighbouring training scales; two neighbours of the quiz make one.
-        turn, block = (3, 9) if split == "train" else (1, 2 if quiz == 1 else 3)
-        number = [i // block * turn + i % block % turn + 1 for i in range(len(scales))]
+        # Three specimens take turns over six or nine neighbouring training scales; two neighbours of the quiz make one.
+        turn, block = (3, 6 if quiz == 1 else 9) if split == "train" else (1, 2 if quiz == 1 else 3)
+        whole = len(scales) // block * block
+        number = np.array([i // block * turn + (i % turn if i < whole else 0) + 1 for i in range(len(scales))])
         for specimen in sorted(set(number)):
-            own = [scale for scale, n in zip(scales, number, strict=True) if n == specimen]
-            parameters = draw_specimen(recipe, float(np.exp(np.mean(np.log(own)))), np.random.default_rng(
-                [seed, quiz, class_number, specimen]))  # fmt: skip
-            for k, pixels_per_um in enumerate(own):
-                pixels_per_um = float(f"{pixels_per_um:.4g}")
+            own = np.flatnonzero(number == specimen)
+            structure = structure_of(label, split, specimen)
+            parameters = draw_specimen(
+                STRUCTURES[structure],
+                float(np.exp(np.log(scales[own]).mean())),
+                np.random.default_rng([seed, quiz, class_number, specimen]),
+            )
+            for k, i in enumerate(own):
+                pixels_per_um = float(f"{scales[i]:.4g}")
                 optical = quiz == 1 and pixels_per_um < OPTICAL_HIGHEST_PIXELS_PER_UM and (specimen + k) % 3 > 0
                 modality = "optical" if optical else "sem"
-                seen = visibility(name, parameters, pixels_per_um, modality)
-                rows.append(
-                    {
-                        "label": name,
-                        "split": split,
-                        "pixels_per_um": pixels_per_um,
-                        "modality": modality,
-                        "specimen": f"{name.replace(' ', '-')}-{split}-{specimen:02d}",
-                        "parameters": parameters,
-                        "brightness": brightness[len(rows) - first],
-                        "contrast": contrast[len(rows) - first],
-                        "size_um": float(f"{parameters['size_um']:.4g}"),
-                    }
-                    | {k: v if isinstance(v, str) else float(f"{v:.3g}") for k, v in seen.items()}
-                )
-    table = pd.DataFrame(rows)
+                name = f"{label.replace(' ', '-')}-{split}-{specimen:02d}"
+                seen = visibility(structure, parameters, pixels_per_um, modality)
+                rows.append((label, structure, split, pixels_per_um, modality, name, name, source, "CC0-1.0",
+                             float(f"{parameters['size_um']:.4g}"), *seen.values(), parameters, brightness[i],
+                             contrast[i]))  # fmt: skip
+    own = "label structure split pixels_per_um modality specimen split_group source licence size_um".split()
+    table = pd.DataFrame(rows, columns=[*own, *seen, "parameters", "brightness", "contrast"])
     # File names say nothing of the class.
     order = np.random.default_rng([seed, quiz, 1]).permutation(len(table))
-    table["file"] = [f"images/q{quiz}_{i:04d}.png" for i in order]
-    table["split_group"] = table["specimen"]
-    table["source"] = f"simulated: steelrender seed {seed}"
-    table["licence"] = "CC0-1.0"
-    return table.sort_values("file", ignore_index=True)[
-        ["file", "label", "split", "pixels_per_um", "modality", "specimen", "split_group", "source", "licence", "size_um",
-         *seen, "parameters", "brightness", "contrast"]
-    ]  # fmt: skip
+    table.insert(0, "file", [f"images/q{quiz}_{i:04d}.png" for i in order])
+    return table.sort_values("file", ignore_index=True)
 
 
 def _render_row(task) -> None:
     path, row, seed = task
     cv2.setNumThreads(1)
-    given = {k: row[k] for k in ("label", "parameters", "pixels_per_um", "modality", "brightness", "contrast")}
+    given = {k: row[k] for k in ("structure", "parameters", "pixels_per_um", "modality", "brightness", "contrast")}
     image = render_image(seed=seed, **given)
     if not cv2.imwrite(path, image):
         raise OSError(f"cannot write {path}")
@@ -136,10 +124,8 @@ def _render_row(task) -> None:
 
 def _stamp(quiz: int, seed: int, limit_per_class: int | None) -> dict:
     """What the images depend on; the code is its own version."""
-    code = hashlib.sha256()
-    for module in sorted(Path(__file__).parent.glob("*.py")):
-        code.update(module.read_bytes())
-    return {"quiz": quiz, "seed": seed, "limit_per_class": limit_per_class, "code": code.hexdigest()}
+    code = b"".join(module.read_bytes() for module in sorted(Path(__file__).parent.glob("*.py")))
+    return {"quiz": quiz, "seed": seed, "limit_per_class": limit_per_class, "code": hashlib.sha256(code).hexdigest()}
 
 
 def render_quiz(quiz: int, out, seed: int = 0, jobs: int = 2, limit_per_class: int | None = None) -> Path:
@@ -183,7 +169,7 @@ def render_quiz(quiz: int, out, seed: int = 0, jobs: int = 2, limit_per_class: i
         tasks = [(str(unfinished / row["file"]), row, [seed, quiz, int(row["file"][-8:-4])]) for row in rows]
         with ProcessPoolExecutor(jobs) as pool:
             drawn = pool.map(_render_row, tasks)
-            list(track(drawn, len(tasks), f"rendering quiz {quiz}", "image"))
+            list(tqdm(drawn, f"rendering quiz {quiz}", len(tasks), unit="image"))
         table = table.drop(columns=["parameters", "brightness", "contrast"])
         table["sha256"] = [hashlib.sha256((unfinished / f).read_bytes()).hexdigest() for f in table["file"]]
         table.to_csv(unfinished / "manifest.csv", index=False)

@@ -1,4 +1,4 @@
-"""Recipes of quiz 1: each draws a specimen's surface as (tone, relief).
+"""Recipes: each draws a specimen's surface as (tone, relief).
 
 Tone is how bright a flat piece is, relief how far it stands proud; both are near 0 on average and of order 1. The
 microscope turns relief into bright edges (SEM) or dark ones (optical).
@@ -6,27 +6,11 @@ microscope turns relief into bright edges (SEM) or dark ones (optical).
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from steelrender.field import Field, of_cell, random_of, smooth_noise
-from steelrender.structures import (
-    dendrite_arms,
-    film,
-    flakes,
-    lamellae,
-    lath_tone,
-    laths,
-    line,
-    martensite_frame,
-    particles,
-    plates,
-    voronoi,
-)
-
-
-def _carbide(s: dict, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tone and relief of cementite: it resists the etch, glows in the SEM and has dark outlines in the light."""
-    return s["carbide_tone"] * mask, mask
+from steelrender.field import Field, choose_cells, of_cell, random_of, smooth_noise
+from steelrender.structures import Cells, film, flakes, lamellae, lath_tone, laths, line, particles, voronoi
 
 
 def ferrite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -48,9 +32,8 @@ def ferrite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
         corner = particles(field, 0.22 * diameter, s["island_share"], aspect=1.6, where=cells.boundary_um < 0.05 * diameter,
                            wobble=0.25)  # fmt: skip
         minor = lamellae(field, s["island_spacing_um"], of_cell(field, cells.index, 0, np.pi))
-        dark, proud = _carbide(s, minor)
-        tone = np.where(corner > 0.5, dark - 0.5 * (s["modality"] == "optical"), tone)
-        relief = np.where(corner > 0.5, 0.6 * proud, relief)
+        tone = np.where(corner > 0.5, s["carbide_tone"] * minor - 0.5 * (s["modality"] == "optical"), tone)
+        relief = np.where(corner > 0.5, 0.6 * minor, relief)
     return tone, relief
 
 
@@ -83,12 +66,8 @@ def pearlite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
     if s["proeutectoid"] > 0:
         prior = voronoi(field, colony_um * 4, waviness=0.06)
         mask = film(field, prior, colony_um * s["proeutectoid"], coverage=0.8)
-        if s["carbon_rich"]:
-            mask = np.maximum(mask, plates(field, 0.3 * colony_um * s["proeutectoid"] + spacing, s["n_plates"],
-                                           s["plate_directions"], length=30))  # fmt: skip
-            smooth_tone = 0.5 * s["carbide_tone"]
-        else:
-            smooth_tone = 0.6 if optical else -0.35
+        # Cementite, or ferrite.
+        smooth_tone = 0.5 * s["carbide_tone"] if s["carbon_rich"] else 0.6 if optical else -0.35
         tone, relief = tone * (1 - mask) + smooth_tone * mask, relief * (1 - mask) + (0.7 * s["carbon_rich"]) * mask
     return tone, relief
 
@@ -114,12 +93,28 @@ def spheroidite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
     else:
         balls = particles(field, diameter, 0.78 * share, spread=s["size_spread"], aspect=1.25)
     mask = np.maximum(balls, coarse)
-    if s["fine_share"]:
-        mask = np.maximum(mask, particles(field, 0.4 * diameter, s["fine_share"], spread=0.3, aspect=1.1))
-    tone, relief = _carbide(s, mask)
     grooves = line(field, grain.boundary_um, min(0.15 * diameter, s["groove_um"])) * (1 - mask)
-    tone = tone + 0.5 * s["grain_contrast"] * of_cell(field, grain.index, -1, 1) - 0.5 * s["boundary_contrast"] * grooves
-    return tone, relief - 0.5 * grooves
+    step = 0.5 * s["grain_contrast"] * of_cell(field, grain.index, -1, 1)
+    return s["carbide_tone"] * mask + step - 0.5 * s["boundary_contrast"] * grooves, mask - 0.5 * grooves
+
+
+def martensite_frame(field: Field, block_um: float) -> tuple[Cells, Cells, np.ndarray, np.ndarray]:
+    """Prior austenite grains divided into packets, each with one of four lath directions (the four habit planes).
+
+    Returns
+    -------
+    grain, packet : Cells
+    packet_id : array of int64
+    angle : array of float32
+        Direction of the normal to the laths in radians.
+    """
+    grain = voronoi(field, block_um * 26, waviness=0.03)
+    packet = voronoi(field, block_um * 9, waviness=0.16, spread=0.6)
+    packet_id = packet.index + grain.index * 7_919
+    variant = (packet_id * 2_654_435_761 >> 7) % 4
+    lean = np.sin((packet_id % 710).astype(np.float32))
+    angle = of_cell(field, grain.index, 0, np.pi) + variant.astype(np.float32) * np.float32(np.pi / 4) + 0.12 * lean
+    return grain, packet, packet_id, angle
 
 
 def bainite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -143,11 +138,14 @@ def bainite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
         between = (edge < 0.14 * width) & (smooth_noise(field, 3 * width) > -0.9)
         carbide = particles(field, 0.42 * width, s["carbide_area"], spread=0.4, aspect=4.5, angle_deg=along_deg,
                             where=between, wobble=0.1)  # fmt: skip
-    tone, relief = _carbide(s, carbide)
     side = line(field, edge, 0.1 * width)
-    tone = tone + 0.18 * lath_tone(field, plate, width) + (0.45 if optical else 0.25) * lath_tone(field, bundle, 5 * width)
+    tone = (
+        s["carbide_tone"] * carbide
+        + 0.18 * lath_tone(field, plate, width)
+        + (0.45 if optical else 0.25) * lath_tone(field, bundle, 5 * width)
+    )
     tone = tone - (0.5 if optical else 0.15) * side - 0.15 * line(field, bundle_edge, 0.2 * width)
-    relief = relief - 0.35 * side + 0.4 * lath_tone(field, plate, width)
+    relief = carbide - 0.35 * side + 0.4 * lath_tone(field, plate, width)
     if s["island_share"]:
         # Martensite-austenite left between the sheaves.
         islands = particles(field, 1.6 * width, s["island_share"], aspect=1.7, angle_deg=along_deg, wobble=0.25)
@@ -200,9 +198,8 @@ def graphite_flakes(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
     colony = voronoi(field, max(25 * spacing, 0.15 * length), waviness=0.15)
     minor = lamellae(field, spacing, of_cell(field, colony.index, 0, np.pi), 1 + of_cell(field, colony.index, 0, 1),
                      bend_um=spacing * smooth_noise(field, 12 * spacing))  # fmt: skip
-    tone, relief = _carbide(s, minor)
-    tone = (0.5 if s["modality"] == "sem" else 0.3) * tone + 0.15 * of_cell(field, colony.index, -1, 1)
-    return tone * (1 - flake) - 1.6 * flake, 0.4 * relief * (1 - flake) - 0.6 * flake
+    tone = (0.5 if s["modality"] == "sem" else 0.3) * s["carbide_tone"] * minor + 0.15 * of_cell(field, colony.index, -1, 1)
+    return tone * (1 - flake) - 1.6 * flake, 0.4 * minor * (1 - flake) - 0.6 * flake
 
 
 def twinned_austenite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -235,10 +232,112 @@ def dendrites(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
     """
     spacing = s["size_um"]
     cells = voronoi(field, spacing * 11, waviness=0.15)
-    arms = dendrite_arms(field, spacing, cells)
+    angle = of_cell(field, cells.index, 0, np.pi)
+    shake = [0.18 * spacing * smooth_noise(field, 1.3 * spacing) for _ in range(2)]
+    u = field.x_um * np.cos(angle) + field.y_um * np.sin(angle) + shake[0]
+    v = field.y_um * np.cos(angle) - field.x_um * np.sin(angle) + shake[1]
+    apart = spacing * of_cell(field, cells.index, 4, 6.5)
+    trunk = np.floor(u / apart)
+    off = u - (trunk + 0.5) * apart
+    side = (off > 0).astype(np.int64)
+    # Arms on the two sides of a trunk do not face each other, and grow to different lengths.
+    shifted = v / spacing + random_of(field, ((trunk.astype(np.int64) * 7919 + side * 131 + cells.index * 613) & 0xFFFF))
+    arm = np.floor(shifted)
+    key = arm.astype(np.int64) * 73_856_093 ^ trunk.astype(np.int64) * 19_349_663 ^ (side + 2 * cells.index) * 83_492_791
+    reach = apart * (0.36 + 0.2 * random_of(field, key & 0xFFFF))
+    from_middle = np.abs(shifted - arm - 0.5)
+    thick = 0.40 * np.sqrt(np.clip(1 - (np.abs(off) / reach) ** 4, 0, 1))
+    solid = np.maximum(thick - from_middle, 0.33 - np.abs(off) / spacing)
+    arms = np.where(np.abs(off) < reach, solid, np.maximum(-0.3, 0.33 - np.abs(off) / spacing)).astype(np.float32)
     solid = np.clip(0.5 + s["arm_sharpness"] * arms, 0, 1)
     # The solid grows richer towards its rim; the last liquid freezes as a fine mixture.
     core = np.clip(arms / 0.4, 0, 1)
     fine = smooth_noise(field, 0.07 * spacing)
     between = (1 - solid) * (0.2 * fine - 1.1 + 0.4 * (random_of(field, cells.index & 0xFFFF) - 0.5))
     return 0.5 * solid - 0.4 * s["coring"] * core + between, 0.4 * solid + 0.12 * (1 - solid) * fine
+
+
+# --- quiz 2: martensitic states on one frame of packets, blocks and laths; ``size_um`` is the blocks' width ---
+
+
+def as_quenched(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """As-quenched lath martensite: clean laths, no carbides (Krauss, Mater. Sci. Eng. A 273, 1999)."""
+    return lath_martensite(field, s)[:2]
+
+
+def auto_tempered(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Auto-tempered: fine carbides in the coarse laths that formed first, none in the others.
+
+    Speich and Leslie, Metall. Trans. 3, 1972; carbides of 0.02 to 0.2 um in one to three directions a lath.
+    """
+    block = s["size_um"]
+    tone, relief, g = lath_martensite(field, s, 0.8)
+    first = (random_of(field, g["key"]) < s["hard_share"]) & (g["edge"] > 0.1 * block)
+    variant = np.array([55, 90, 125])[(3 * random_of(field, g["key"])).astype(int)]
+    needles = particles(field, block * 0.075, 0.7 * s["carbide_area"] * s["hard_share"], spread=0.3, aspect=3.5,
+                        angle_deg=np.degrees(g["angle"]) + variant, where=first, wobble=0)  # fmt: skip
+    return np.where(first, 0.35 * tone - 0.1, tone) + 0.8 * needles, np.where(first, 0.2 * relief, relief) + needles
+
+
+def tempered_low(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Tempered at about 200 C: fine transition carbides, cross-hatched in every lath (Speich and Leslie, 1972)."""
+    block = s["size_um"]
+    tone, relief, g = lath_martensite(field, s, 0.6)
+    turn = np.degrees(g["angle"]) + 90
+    inside = g["edge"] > 0.04 * block
+    hatch = sum(particles(field, block * 0.065, 0.5 * s["carbide_area"], spread=0.25, aspect=4.5, angle_deg=turn + a,
+                          where=inside, wobble=0) for a in (-52, 52))  # fmt: skip
+    return tone + 0.6 * hatch, 0.7 * relief + 0.8 * hatch
+
+
+def tempered_high(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Tempered at about 600 C: round cementite along recovered laths and boundaries (Speich and Leslie, 1972)."""
+    block = s["size_um"]
+    tone, relief, g = lath_martensite(field, s, 0.35)
+    lines = (g["edge"] < 0.1 * block) | (g["packet"].boundary_um < 0.12 * block) | (g["grain"].boundary_um < 0.15 * block)
+    balls = particles(field, block * 0.17, 0.75 * s["carbide_area"], spread=0.4, aspect=1.7,
+                      angle_deg=np.degrees(g["angle"]) + 90, where=lines)  # fmt: skip
+    inside = particles(field, block * 0.1, 0.25 * s["carbide_area"], spread=0.3, aspect=1.3)
+    mask = np.maximum(balls, inside)
+    return 0.8 * tone + 0.8 * mask, 0.5 * relief + mask
+
+
+def with_retained_austenite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """With films of retained austenite between laths and blocks, and a few blocks of it.
+
+    Films of 0.02 to 0.2 um (Bhadeshia and Edmonds, Metall. Trans. A 10, 1979).
+    """
+    block = s["size_um"]
+    tone, relief, g = lath_martensite(field, s, 0.7)
+    uneven = np.clip(1 + 0.6 * smooth_noise(field, 1.5 * block), 0, 2.5)
+    here = random_of(field, g["key"]) < s["film_share"] + 0.45
+    films = np.maximum(
+        line(field, g["edge"], 0.16 * block * uneven) * here, line(field, g["fine_edge"], 0.04 * block * uneven)
+    )
+    patches = film(field, g["packet"], 0.22 * block, coverage=0.5)
+    mask = np.maximum(films, patches)
+    return tone * (1 - mask) + 0.75 * mask, relief * (1 - mask) + 0.9 * mask
+
+
+def with_ferrite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Dual phase: martensite islands between smooth, etched-down ferrite grains (Tasan et al., Annu. Rev. Mater. Res. 45, 2015)."""  # noqa: E501
+    block = s["size_um"]
+    tone, relief, _ = lath_martensite(field, s, 0.8)
+    cells = voronoi(field, block * s["island_over_block"], waviness=0.12, spread=0.6)
+    hard = choose_cells(field, cells.index, s["hard_share"])
+    # Hard islands bulge into the ferrite: the boundary is that of a smoothed map.
+    hard = cv2.GaussianBlur(hard.astype(np.float32), (0, 0), max(0.8, 0.5 * block * field.fine_pixels_per_um))
+    hard = np.clip((hard - 0.5) * max(4.0, 1.2 * block * field.fine_pixels_per_um) + 0.5, 0, 1)
+    groove = line(field, cells.boundary_um, 0.1 * block)
+    soft = -0.5 + 0.1 * of_cell(field, cells.index, -1, 1) - 0.25 * groove
+    return hard * (0.35 + tone) + (1 - hard) * soft, hard * (0.9 + relief) - (1 - hard) * 0.3 * groove
+
+
+def with_bainite(field: Field, s: dict) -> tuple[np.ndarray, np.ndarray]:
+    """With sheaves of bainite, whose rows of carbide mark them out (Bhadeshia, Bainite in Steels, 3rd ed., 2015, ch. 13)."""
+    tone, relief, g = lath_martensite(field, s, 0.8)
+    chosen = choose_cells(field, g["packet"].index, s["hard_share"])
+    lower_tone, lower_relief = bainite(
+        field, s | {"size_um": 0.75 * s["size_um"], "island_share": 0.0, "carbide_area": 0.13}
+    )
+    return np.where(chosen, lower_tone - 0.2, tone), np.where(chosen, lower_relief, relief)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from steelrender.field import Field, of_cell, random_of, smooth_noise
+from steelrender.field import Field, random_of, smooth_noise
 
 GOLDEN = np.uint32(2_654_435_769)  # 2 ** 32 over the golden ratio
 
@@ -257,25 +257,6 @@ def lath_tone(field: Field, key: np.ndarray, width_um: float) -> np.ndarray:
     return (random_of(field, key) - 0.5) * np.float32(min(1, 0.7 * width_um * field.fine_pixels_per_um))
 
 
-def plates(field: Field, width_um: float, n: int, directions, *, length: float = 25.0) -> np.ndarray:
-    """Long thin plates along a few directions (radians), in stacks; 1 inside."""
-    canvas, scale, rng = np.zeros(field.shape, np.float32), field.fine_pixels_per_um, field.rng
-    for _ in range(n):
-        a = rng.choice(directions) + rng.normal(0, 0.04)
-        half = 0.5 * width_um * length * rng.lognormal(0, 0.4)
-        centre = rng.uniform((0, 0), field.size_um)
-        along, across = np.array([np.cos(a), np.sin(a)]), np.array([-np.sin(a), np.cos(a)])
-        for k in range(rng.integers(1, 5)):
-            middle = centre + across * width_um * 4 * k * rng.uniform(0.6, 1.4) + along * rng.normal(0, half / 3)
-            t = np.linspace(-1, 1, 21)
-            thick = 0.5 * width_um * rng.uniform(0.6, 1.3) * np.sqrt(np.maximum(0, 1 - t**4))
-            upper = middle + t[:, None] * half * along + thick[:, None] * across
-            lower = middle + t[::-1, None] * half * along - thick[::-1, None] * across
-            outline = np.round(np.vstack([upper, lower]) * scale * 16).astype(np.int32)
-            cv2.fillPoly(canvas, [outline], 1.0, cv2.LINE_AA, 4)
-    return canvas
-
-
 def flakes(field: Field, length_um: float, per_area: float, *, thickness: float = 0.035) -> np.ndarray:
     """Curved flakes that branch from common centres; 1 inside.
 
@@ -307,46 +288,3 @@ def flakes(field: Field, length_um: float, per_area: float, *, thickness: float 
             outline = np.vstack([path + normal, (path - normal)[::-1]])
             cv2.fillPoly(canvas, [np.round(outline * scale * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
     return canvas
-
-
-def dendrite_arms(field: Field, spacing_um: float, cells: Cells) -> np.ndarray:
-    """Trunks with rows of rounded arms, one orientation a cell: above 0 inside the solid that froze first.
-
-    ``spacing_um`` is the secondary arm spacing; trunks lie some 4 to 6 of them apart.
-    """
-    angle = of_cell(field, cells.index, 0, np.pi)
-    shake = [0.18 * spacing_um * smooth_noise(field, 1.3 * spacing_um) for _ in range(2)]
-    u = field.x_um * np.cos(angle) + field.y_um * np.sin(angle) + shake[0]
-    v = field.y_um * np.cos(angle) - field.x_um * np.sin(angle) + shake[1]
-    apart = spacing_um * of_cell(field, cells.index, 4, 6.5)
-    trunk = np.floor(u / apart)
-    off = u - (trunk + 0.5) * apart
-    side = (off > 0).astype(np.int64)
-    # Arms on the two sides of a trunk do not face each other, and grow to different lengths.
-    shifted = v / spacing_um + random_of(field, ((trunk.astype(np.int64) * 7919 + side * 131 + cells.index * 613) & 0xFFFF))
-    arm = np.floor(shifted)
-    key = arm.astype(np.int64) * 73_856_093 ^ trunk.astype(np.int64) * 19_349_663 ^ (side + 2 * cells.index) * 83_492_791
-    reach = apart * (0.36 + 0.2 * random_of(field, key & 0xFFFF))
-    from_middle = np.abs(shifted - arm - 0.5)
-    thick = 0.40 * np.sqrt(np.clip(1 - (np.abs(off) / reach) ** 4, 0, 1))
-    solid = np.maximum(thick - from_middle, 0.33 - np.abs(off) / spacing_um)
-    return np.where(np.abs(off) < reach, solid, np.maximum(-0.3, 0.33 - np.abs(off) / spacing_um)).astype(np.float32)
-
-
-def martensite_frame(field: Field, block_um: float) -> tuple[Cells, Cells, np.ndarray, np.ndarray]:
-    """Prior austenite grains divided into packets, each with one of four lath directions (the four habit planes).
-
-    Returns
-    -------
-    grain, packet : Cells
-    packet_id : array of int64
-    angle : array of float32
-        Direction of the normal to the laths in radians.
-    """
-    grain = voronoi(field, block_um * 26, waviness=0.03)
-    packet = voronoi(field, block_um * 9, waviness=0.16, spread=0.6)
-    packet_id = packet.index + grain.index * 7_919
-    variant = (packet_id * 2_654_435_761 >> 7) % 4
-    lean = np.sin((packet_id % 710).astype(np.float32))
-    angle = of_cell(field, grain.index, 0, np.pi) + variant.astype(np.float32) * np.float32(np.pi / 4) + 0.12 * lean
-    return grain, packet, packet_id, angle

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from micrographs import reading
-from micrographs.reading import PictureError, read_image
-from micrographs.scale import ScaleError, read_scale
+from micrographs import PictureError, ScaleError, read_image, read_scale
 
 
 def picture(seed=0, height=64, width=80):
@@ -24,7 +22,6 @@ def picture(seed=0, height=64, width=80):
 GREY = picture()
 RGB = np.dstack([GREY] * 3)
 DEEP = (np.linspace(1000, 3000, 64 * 80).astype(np.uint16)).reshape(64, 80)
-NEUTRAL = [GREY, np.full_like(GREY, 128), np.full_like(GREY, 128)]
 
 
 def tiff(array, photometric=None, **options):
@@ -45,6 +42,15 @@ def pil(image, **options):
 
 def codec(encode, array, **options):
     return lambda path: path.write_bytes(encode(array, **options))
+
+
+def pages(first, second, **options):
+    def write(path):
+        with tifffile.TiffWriter(path) as file:
+            file.write(first, **options)
+            file.write(second)
+
+    return write
 
 
 def with_orientation(code):
@@ -74,37 +80,20 @@ EIGHT_BITS = {
     "lossless.webp": (pil(Image.fromarray(GREY).convert("RGB"), lossless=True), 1e-5),
     "lossless.jp2": (pil(Image.fromarray(GREY)), 1e-6),
     "grey.tif": (tiff(GREY), 1e-6),
-    "any-name": (tiff(GREY), 1e-6),
-    "packed.TIF": (tiff(GREY, compression="lzw"), 1e-6),
     "tiles.tif": (tiff(GREY, tile=(16, 16)), 1e-6),
-    "big.tif": (tiff(GREY, bigtiff=True), 1e-6),
-    "rgb.tiff": (tiff(RGB, "rgb"), 1e-5),
     "rgba.tif": (tiff(np.dstack([RGB, picture(1)]), "rgb", extrasamples=["unassalpha"]), 1e-5),
-    "rgbx.tif": (tiff(np.dstack([RGB, picture(1)]), "rgb", extrasamples=["unspecified"]), 1e-5),
     "grey-alpha.tif": (tiff(np.dstack([GREY, picture(1)]), "minisblack", extrasamples=["unassalpha"]), 1e-6),
     "planar.tif": (tiff(np.stack([GREY] * 3), "rgb", planarconfig="separate"), 1e-5),
     "white-is-zero.tif": (tiff(255 - GREY, "miniswhite"), 1e-6),
-    "cmyk-k.tif": (tiff(np.dstack([0 * GREY] * 3 + [255 - GREY]), "separated"), 1e-5),
-    "cmyk-cmy.tif": (tiff(np.dstack([255 - GREY] * 3 + [0 * GREY]), "separated"), 1e-5),
-    "cmyk.tif": (pil(Image.fromarray(RGB).convert("CMYK")), 1e-5),
-    "cmyk.jpg": (pil(Image.fromarray(cv2.blur(RGB, (9, 9))).convert("CMYK"), quality=98), None),
     "palette.tif": (palette(65535), 1e-5),
     "palette-of-bytes.tif": (palette(255), 1e-5),
-    "ycbcr.tif": (tiff(np.dstack(NEUTRAL), "ycbcr", subsampling=(1, 1)), 1e-5),
     "jpeg-in.tif": (tiff(RGB, "rgb", compression="jpeg", compressionargs={"level": 100}), 0.02),
-    "fei.tif": (tiff(GREY, extratags=[(34682, 2, 0, b"[Scan]\r\nPixelWidth=2e-08\r\nPixelHeight=2e-08\r\n", True)]), 1e-6),
-    "resolution.tif": (tiff(GREY, resolution=(50_000, 50_000), resolutionunit=3), 1e-6),
-    "imagej-unit.tif": (tiff(GREY, resolution=(7.5, 7.5), description="ImageJ=1.53t\nunit=micron\n"), 1e-6),
-    "thumbnail.tif": (lambda path: _with_thumbnail(path), 1e-6),
+    "thumbnail-last.tif": (pages(GREY, GREY[::4, ::4]), 1e-6),
+    "thumbnail-first.tif": (pages(GREY[::4, ::4], GREY), 1e-6),
+    "reduced-first.tif": (pages(GREY[::4, ::4], GREY, subfiletype=1), 1e-6),
     **{f"turned-{k}.tif": (tiff(with_orientation(k), extratags=[(274, 3, 1, k, True)]), 1e-6) for k in range(1, 9)},
     **{f"turned-{k}.png": (pil(Image.fromarray(with_orientation(k)), exif=exif(k)), 1e-6) for k in range(1, 9)},
 }
-
-
-def _with_thumbnail(path):
-    with tifffile.TiffWriter(path) as file:
-        file.write(GREY)
-        file.write(GREY[::4, ::4])
 
 
 @pytest.mark.parametrize("name", EIGHT_BITS)
@@ -113,8 +102,7 @@ def test_eight_bit_files_keep_their_grey_values(tmp_path, name):
     write(tmp_path / name)
     image = read_image(tmp_path / name)
     assert image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1
-    right = GREY if tolerance else cv2.blur(GREY, (9, 9))
-    np.testing.assert_allclose(image, right / 255, atol=tolerance or 0.02)
+    np.testing.assert_allclose(image, GREY / 255, atol=tolerance)
 
 
 def test_luminance(tmp_path):
@@ -127,55 +115,10 @@ def test_luminance(tmp_path):
         assert (image[32:] == 0).all()
 
 
-def test_lab_has_the_grey_that_it_stands_for(tmp_path):
-    rgb = np.dstack([cv2.blur(picture(i), (5, 5)) for i in range(3)])
-    lab = cv2.cvtColor((rgb / 255).astype(np.float32), cv2.COLOR_RGB2Lab)
-    right = (rgb @ reading.LUMINANCE) / 255
-    lightness, colour = (lab[..., :1] * 2.55).round(), lab[..., 1:].round()
-    for name, array, photometric in (
-        ("cielab.tif", np.dstack([lightness, colour.astype(np.int8).view(np.uint8)]), "cielab"),
-        ("icclab.tif", np.dstack([lightness, colour + 128]), "icclab"),
-    ):
-        tiff(array.astype(np.uint8), photometric)(tmp_path / name)
-        np.testing.assert_allclose(read_image(tmp_path / name), right, atol=0.02)
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4])
-@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
-def test_few_bits_fill_the_range(tmp_path, bits, photometric):
-    levels = (picture() % 2**bits).astype(np.uint8)
-    stored = levels if photometric == "minisblack" else 2**bits - 1 - levels
-    if bits == 1:
-        tifffile.imwrite(tmp_path / "a.tif", stored.astype(bool), photometric=photometric)
-    else:
-        per_byte = 8 // bits
-        packed = sum(stored[:, k::per_byte] << (8 - bits * (k + 1)) for k in range(per_byte)).astype(np.uint8)
-        _write_strip(tmp_path / "a.tif", packed.tobytes(), bits, {"miniswhite": 0, "minisblack": 1}[photometric])
-    np.testing.assert_allclose(read_image(tmp_path / "a.tif"), levels / (2**bits - 1), atol=1e-6)
-
-
-def _write_strip(path, data, bits, photometric, *, samples=1, extra=()):
-    """A TIFF of one strip, for what tifffile does not write."""
-    entries = [(256, 4, 80), (257, 4, 64), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (277, 3, samples)]
-    entries += [(278, 4, 64), (279, 4, len(data)), *extra]
-    offset = 8 + 2 + 12 * (len(entries) + 1) + 4
-    entries = sorted([*entries, (273, 4, offset)])
-    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
-    for code, kind, value in entries:
-        if isinstance(value, tuple):
-            head += struct.pack("<HHIHH", code, kind, 2, *value)
-        else:
-            head += struct.pack("<HHII", code, kind, 1, value)
-    path.write_bytes(head + bytes(4) + data)
-
-
-def test_subsampled_colours(tmp_path):
-    smooth = cv2.blur(GREY, (9, 9))
-    blocks = np.concatenate(
-        [smooth.reshape(32, 2, 40, 2).transpose(0, 2, 1, 3).reshape(32, 40, 4), np.full((32, 40, 2), 128, np.uint8)], axis=2
-    )
-    _write_strip(tmp_path / "a.tif", blocks.tobytes(), 8, 6, samples=3, extra=[(530, 3, (2, 2))])
-    np.testing.assert_allclose(read_image(tmp_path / "a.tif"), smooth / 255, atol=0.01)
+def test_a_single_bit_fills_the_range(tmp_path):
+    for photometric, white in (("minisblack", 1), ("miniswhite", 0)):
+        tifffile.imwrite(tmp_path / "a.tif", GREY > 127, photometric=photometric)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), (GREY > 127) == white)
 
 
 DEEP_FILES = {
@@ -184,15 +127,10 @@ DEEP_FILES = {
     "signed.tif": tiff(DEEP.astype(np.int16) - 2000),
     "float.tif": tiff((DEEP / 4095).astype(np.float32)),
     "float-white.tif": tiff((1 - DEEP / 4095).astype(np.float32), "miniswhite"),
-    "double.tif": tiff(DEEP / 4095),
     "deep-rgb.tif": tiff(np.dstack([DEEP] * 3), "rgb"),
-    "deep-cmyk.tif": tiff(np.dstack([65535 - DEEP] * 3 + [0 * DEEP]), "separated"),
-    "deep.png": lambda path: cv2.imwrite(str(path), DEEP),
     "deep-rgb.png": lambda path: cv2.imwrite(str(path), np.dstack([DEEP] * 3)),
     "deep-rgba.png": codec(imagecodecs.png_encode, np.dstack([DEEP] * 3 + [0 * DEEP + 9])),
-    "deep-alpha.png": codec(imagecodecs.png_encode, np.dstack([DEEP, 0 * DEEP + 9])),
     "deep.jp2": codec(imagecodecs.jpeg2k_encode, DEEP, level=0, reversible=True),
-    "deep-rgb.jp2": codec(imagecodecs.jpeg2k_encode, np.dstack([DEEP] * 3), level=0, reversible=True, mct=True),
 }
 
 
@@ -206,14 +144,6 @@ def test_more_than_eight_bits_are_kept_and_stretched(tmp_path, name):
     np.testing.assert_allclose(image, np.clip((DEEP - low) / (high - low), 0, 1), atol=2e-3)
 
 
-def test_a_hot_pixel_does_not_set_the_range(tmp_path):
-    deep = DEEP.copy()
-    deep[0, 0] = 65535
-    tifffile.imwrite(tmp_path / "a.tif", deep)
-    image = read_image(tmp_path / "a.tif")
-    assert image[0, 0] == 1 and image[32, 40] == pytest.approx((deep[32, 40] - 1002) / 1996, abs=3e-3)
-
-
 def bomb(path):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -221,18 +151,6 @@ def bomb(path):
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
-
-
-def tiff_bomb(path):
-    _write_strip(path, bytes(100), 8, 1)
-    data = path.read_bytes().replace(struct.pack("<HHII", 256, 4, 1, 80), struct.pack("<HHII", 256, 4, 1, 10**7))
-    path.write_bytes(data)
-
-
-def with_nan(path):
-    holes = np.ones((64, 64), np.float32)
-    holes[3, 3] = np.nan
-    tifffile.imwrite(path, holes)
 
 
 def animated(path):
@@ -244,35 +162,26 @@ def text(content):
 
 
 NO_PICTURES = {
-    "two-planes.tif": (planes(2), "2 channels, shape (2, 64, 80)"),
-    "five-planes.tif": (planes(5), "5 channels"),
+    "cmyk.tif": (pil(Image.fromarray(RGB).convert("CMYK")), "SEPARATED"),
+    "cmyk.jpg": (pil(Image.fromarray(RGB).convert("CMYK")), "CMYK"),
+    "lab.tif": (tiff(RGB, "cielab"), "CIELAB"),
+    "ycbcr.tif": (tiff(RGB, "ycbcr", subsampling=(1, 1)), "YCBCR"),
+    "two-planes.tif": (planes(2), "2 channels of the kind MINISBLACK, shape (2, 64, 80)"),
     "seventy.tif": (planes(70), "shape (70, 64, 80)"),
     "five.tif": (tiff(np.dstack([RGB, GREY, GREY]), "rgb"), "5 channels"),
     "channels.tif": (tiff(np.dstack([GREY] * 3), "minisblack", planarconfig="contig"), "3 channels"),
-    "volume.tif": (tiff(np.stack([GREY] * 32), "minisblack", volumetric=True), "(32, 64, 80)"),
-    "pages.tif": (tiff(np.stack([GREY] * 7), "minisblack"), "stack of shape (7, 64, 80)"),
-    "colour-pages.tif": (tiff(np.stack([RGB] * 5), "rgb"), "(5, 64, 80, 3)"),
-    "imagej.tif": (lambda path: tifffile.imwrite(path, np.stack([GREY] * 4), imagej=True), "stack of shape (4, 64, 80)"),
-    "mask.tif": (lambda path: _write_strip(path, GREY.tobytes(), 8, 4), "MASK"),
-    "raw.tif": (lambda path: _write_strip(path, GREY.tobytes(), 8, 32803), "CFA"),
+    "volume.tif": (tiff(np.stack([GREY] * 32), "minisblack", volumetric=True), "stack of 32 pictures"),
+    "pages.tif": (tiff(np.stack([GREY] * 7), "minisblack"), "stack of 7 pictures, shape (7, 64, 80)"),
+    "imagej.tif": (lambda path: tifffile.imwrite(path, np.stack([GREY] * 4), imagej=True), "stack of 4 pictures"),
     "animated.gif": (animated, "holds 2 pictures"),
-    "nan.tif": (with_nan, "not numbers"),
+    "nan.tif": (tiff(np.where(GREY > 9, GREY / 255, np.nan).astype(np.float32)), "not numbers"),
     "constant.png": (pil(Image.new("L", (80, 80), 7)), "is empty"),
-    "constant.tif": (tiff(np.full((80, 80), 700, np.uint16)), "is empty"),
-    "white.jpg": (pil(Image.new("RGB", (80, 80), "white")), "is empty"),
-    "bomb.png": (bomb, "has 3600.0 megapixels; at most 100 are read: crop it"),
-    "bomb.tif": (tiff_bomb, "10000000 x 64 px"),
-    "large.png": (lambda path: _large(path), "10001 x 10000 px"),
+    "bomb.png": (bomb, "is 60000 x 60000 px; at most 100 megapixels are read: crop it"),
     "pointer.tif": (text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "git lfs pull"),
-    "text.png": (text("no picture"), "cannot be read"),
     "empty.tif": (lambda path: path.write_bytes(b""), "cannot be read"),
     "eps.png": (text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "no known format"),
     "a folder.png": (lambda path: path.mkdir(), "cannot be read"),
 }
-
-
-def _large(path):
-    Image.new("1", (10_001, 10_000)).save(path)
 
 
 @pytest.mark.parametrize("name", NO_PICTURES)

@@ -1,4 +1,4 @@
-"""The sweep: paired differences by hand, resume, the generic descriptors, and the sentences."""
+"""What matters: conditions, paired differences by hand, resume, peers, and the sentences."""
 
 import dataclasses
 
@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from micrographs import manifest as manifests
-from micrographs import reading
-from microrace import peers, sweep, training
-from microrace.ablations import claim_sentences, quiz_table, summarise
-from microrace.settings import TrainingConfig
+import micrographs as mg
+from microrace import ablations
+from microrace.ablations import AS_THEY_ARE, CONDITIONS, Condition, Setting, claim_sentences, compare
+from microrace.training import FeatureStore, TrainingConfig
 
 SMALL = TrainingConfig(
     backbone="test_efficientnet", weights="", epochs=1, crops_per_epoch=16, batch_size=16, crop_px=32, n_folds=2,
@@ -18,109 +17,101 @@ SMALL = TrainingConfig(
 )  # fmt: skip
 
 
-def result(level, correct, seed=0):
-    n = len(correct)
-    held_out = [
-        {"file": str(i), "label": "ab"[i % 2], "split_group": str(i // 2), "correct": bool(c)} for i, c in enumerate(correct)
-    ]
-    assert len(held_out) == n
-    return {"factor": "thing", "level": level, "seed": seed, "held_out": held_out}
+def trials_of(**right):
+    """Trials of levels with images right (1) or wrong (0), two images a specimen, in two seeds that agree."""
+    rows = [
+        ("thing", level, AS_THEY_ARE, seed, str(i), "ab"[i % 2], str(i // 2), bool(c))
+        for level, answers in right.items() for seed in (0, 1) for i, c in enumerate(answers)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns="factor level condition seed file label split_group correct".split())
 
 
 def test_paired_difference_by_hand():
-    runs, levels = summarise([result("with", [1, 1, 1, 1, 1, 0]), result("without", [1, 0, 1, 0, 1, 0])])
-    assert runs["accuracy"].tolist() == pytest.approx([5 / 6, 3 / 6])
-    row = levels.set_index("level").loc["without"]
-    assert row["reference"] == "with"
-    assert row["difference"] == pytest.approx(-2 / 6)
-    assert row["difference_low"] >= -0.5 - 1e-9 and row["difference_high"] <= 1e-9
+    levels = compare(trials_of(all=[1, 1, 1, 1, 1, 0] * 4, some=[1, 0, 1, 0, 1, 0] * 4))
+    row = levels.set_index("level").loc["some"]
+    assert (row["reference"], row["n_seeds"], row["n_images"]) == ("all", 2, 24)
+    assert row["accuracy"] == pytest.approx(1 / 2) and row["difference"] == pytest.approx(-1 / 3)
+    # Class a is right in all, class b in two thirds and in none.
+    assert row["balanced_difference"] == pytest.approx((0 - 2 / 3) / 2)
+    assert row["difference_low"] < row["difference"] < row["difference_high"] < 0
+    assert np.isnan(levels.set_index("level").loc["all", "difference"])
 
 
-def test_a_constant_difference_has_an_interval_of_no_width():
-    _, levels = summarise([result("with", [1, 1] * 5), result("without", [1, 0] * 5)])
-    row = levels.set_index("level").loc["without"]
-    assert row["difference_low"] == row["difference_high"] == pytest.approx(-0.5)
-    assert "is worse than with" in claim_sentences(levels)[0]
+def test_only_what_is_told_from_zero_is_claimed():
+    worse = claim_sentences(compare(trials_of(all=[1, 1] * 20, some=[1, 0] * 20)))
+    assert "some is worse than all" in worse[0] and worse[-1].startswith("1 of 1 differences")
+    alike = claim_sentences(compare(trials_of(all=[1, 1, 0, 0] * 10, some=[0, 0, 1, 1] * 10)))
+    assert "some is not told from all" in alike[0] and alike[-1].startswith("0 of 1 differences")
+    assert compare(pd.DataFrame()).empty
 
 
-def test_a_difference_that_averages_out_is_not_claimed():
-    _, levels = summarise([result("with", [1, 1, 0, 0] * 5), result("without", [0, 0, 1, 1] * 5)])
-    assert "cannot be told" in claim_sentences(levels)[0]
-
-
-def test_grids_change_one_thing_and_start_each_factor_with_the_reference():
-    for name in ("small", "full"):
-        seen = set()
-        for setting in sweep.grid(name):
-            dataclasses.replace(SMALL, **setting.changes)
-            if setting.factor not in seen:
-                assert not setting.changes and setting.method == "machine"
-            seen.add(setting.factor)
-            assert len(setting.changes) <= 1 or setting.factor in ("method", "backbone")
-        assert seen >= {"training images", "scale handling", "augmentation", "method"}
+def test_grids_change_one_thing_and_begin_each_factor_with_what_others_are_compared_with(tiny_manifest):
+    manifest = mg.read_manifest(tiny_manifest)
+    small, full = (ablations.grid(name, SMALL, manifest) for name in ("small", "full"))
+    for setting in full:
+        dataclasses.replace(SMALL, **setting.changes)
+        assert len(setting.changes) <= 1 or setting.factor in ("method", "backbone")
+        assert set(setting.conditions) <= set(CONDITIONS)
+    assert {s.factor for s in small} == {"images", "scale", "transformations", "method"} < {s.factor for s in full}
+    # Two folds of 18 images leave 9 to learn from: no more can be asked for.
+    assert [s.level for s in full if s.factor == "images"] == ["all"]
     with pytest.raises(ValueError, match="medium"):
-        sweep.grid("medium")
+        ablations.grid("medium", SMALL, manifest)
 
 
-def test_finished_runs_are_not_run_again(tiny_manifest, tmp_path, monkeypatch):
-    settings = [sweep.Setting("method", "machine"), sweep.Setting("method", "scale alone", method="scale alone")]
-    first = sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path)
-    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
-    # The number of processes is no part of what was run.
-    again = sweep.run_sweep(tiny_manifest, settings, dataclasses.replace(SMALL, workers=1), [0], tmp_path)
-    assert again == first
-    # But of other code it is another run.
-    monkeypatch.setattr(sweep, "code_hash", lambda: "other")
-    with pytest.raises(pytest.fail.Exception, match="trained again"):
-        sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path)
-    files = [{row["file"] for row in r["held_out"]} for r in first]
-    assert files[0] == files[1], "paired runs must answer the same images"
+def test_a_condition_changes_image_and_scale_together():
+    image = np.random.default_rng(0).random((96, 128), dtype=np.float32)
+    config = dataclasses.replace(SMALL, scale_handling="none")
+    plain, half, centre = (Condition(magnification=m)(image, 4.0, config) for m in (1, 0.5, 2))
+    # Crops of a share of the image show the same field of view when it is reduced, and half of it when enlarged.
+    assert half[1] == pytest.approx(plain[1]) and centre[1] == pytest.approx(2 * plain[1])
+    assert np.abs(half[0][0] - plain[0][0]).mean() < 0.5 * np.abs(centre[0][0] - plain[0][0]).mean()
+    blurred, _ = CONDITIONS["defocus 3"](image, 4.0, config)
+    assert blurred.shape == plain[0].shape and blurred.std() < 0.5 * plain[0].std()
 
 
-def test_descriptors_have_a_fixed_length_and_tell_textures_apart(tiny_manifest):
-    manifest = manifests.read_manifest(tiny_manifest)
-    features = np.stack(
-        [
-            peers.texture_descriptors(reading.read_image(p), s)
-            for p, s in zip(manifest["path"][:6], manifest["pixels_per_um"][:6], strict=True)
-        ]
-    )
-    assert np.isfinite(features).all()
-    told = peers.texture_descriptors(reading.read_image(manifest["path"][0]), 8.0, told_scale=True)
-    assert told[-1] == 3.0 and len(told) == features.shape[1] + 1
-    assert np.abs(features - features[0]).max() > 0.01
+def test_features_under_a_condition_are_kept_apart_and_a_wrong_scale_changes_the_scale_alone(tiny_manifest):
+    rows = mg.read_manifest(tiny_manifest).iloc[:2]
+    plain = FeatureStore(SMALL).features(rows)
+    told = ablations.features_under("scale told 4 times", rows, SMALL)
+    assert np.array_equal(told.values, plain.values)
+    assert told.log2_pixels_per_um == pytest.approx(plain.log2_pixels_per_um + 2)
+    for _ in range(2):
+        blurred = ablations.features_under("defocus 3", rows, SMALL)
+        assert np.abs(blurred.values - plain.values).max() > 0
 
 
-def test_the_quiz_opens_on_demand(tiny_manifest, tmp_path):
-    settings = [s for s in sweep.grid("full", SMALL) if s.factor == "embedding dimensions"][:2]
-    settings.append(sweep.Setting("method", "scale alone", method="scale alone"))
-    results = sweep.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path, open_quiz=True)
-    table = quiz_table(results)
-    manifest = manifests.read_manifest(tiny_manifest)
-    assert (table["n_images"] == len(sweep.known_quiz(manifest))).all() and len(table) == 3
-    assert quiz_table([{"factor": "a", "level": "b", "quiz": None}]).empty
+def test_finished_runs_are_not_run_again_and_all_methods_answer_the_same_images(tiny_manifest, tmp_path, monkeypatch):
+    settings = [Setting("method", "machine", conditions=("reduced to 1/2",))]
+    settings += [Setting("method", peer, method=peer) for peer in ablations.PEERS]
+    first = ablations.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path)
+    assert first.groupby(["level", "condition"])["file"].agg(lambda f: tuple(sorted(f))).nunique() == 1
+    assert compare(first)["condition"].tolist() == [AS_THEY_ARE, "reduced to 1/2", *[AS_THEY_ARE] * len(ablations.PEERS)]
+    monkeypatch.setattr(ablations, "_held_out", lambda *a: pytest.fail("run again"))
+    # The number of processes is no part of what was run; the seed is.
+    again = ablations.run_sweep(tiny_manifest, settings, dataclasses.replace(SMALL, workers=1), [0], tmp_path)
+    pd.testing.assert_frame_equal(again, first)
+    with pytest.raises(pytest.fail.Exception, match="run again"):
+        ablations.run_sweep(tiny_manifest, settings, SMALL, [1], tmp_path)
 
 
-def test_whole_networks_run_with_the_first_seed_alone_and_leave_no_checkpoint(tiny_manifest, tmp_path):
-    settings = [sweep.Setting("start", "kept"), sweep.Setting("start", "trained", {"backbone_rate": 1.0})]
-    results = sweep.run_sweep(tiny_manifest, settings, SMALL, [0, 1], tmp_path)
-    assert [(r["level"], r["seed"]) for r in results] == [("kept", 0), ("kept", 1), ("trained", 0)]
-    runs, levels = summarise(results)
-    assert levels["n_seeds"].tolist() == [2, 1] and len(runs) == 3
+def test_whole_networks_run_with_the_first_seed_alone(tiny_manifest, tmp_path):
+    settings = [Setting("start", "kept"), Setting("start", "trained", {"backbone_rate": 1.0})]
+    trials = ablations.run_sweep(tiny_manifest, settings, SMALL, [0, 1], tmp_path)
+    assert trials.groupby("level")["seed"].unique().map(list).to_dict() == {"kept": [0, 1], "trained": [0]}
     # It is compared with the reference of its own seed.
-    kept, trained = (runs[(runs["level"] == x) & (runs["seed"] == 0)]["accuracy"].item() for x in ("kept", "trained"))
-    assert levels["difference"].iloc[1] == pytest.approx(trained - kept)
-    assert not list(tmp_path.rglob("*.pt"))
+    accuracy = trials.groupby(["level", "seed"])["correct"].mean()
+    expected = accuracy["trained", 0] - accuracy["kept", 0]
+    assert compare(trials)["difference"].iloc[1] == pytest.approx(expected)
 
 
-def test_wavelets_know_the_wavelength_and_not_the_direction():
-    y, x = np.mgrid[:128, :128]
-    fine, coarse = (np.cos(2 * np.pi * x / period).astype(np.float32) for period in (4, 16))
-    turned = fine.T.copy()
-    a, b, c = (peers.wavelet_descriptors(i) for i in (fine, turned, coarse))
-    assert len(a) == 12 and np.allclose(a, b, atol=1e-4) and np.abs(a - c).max() > 1
-
-
-def test_no_runs_give_empty_tables():
-    runs, levels = summarise([])
-    assert isinstance(runs, pd.DataFrame) and runs.empty and levels.empty
+def test_a_lead_under_zoom_is_split_by_class():
+    lead = trials_of(none=[0, 0] * 20, both=[1, 0] * 20).assign(factor="scale", condition="reduced to 1/8")
+    plain = trials_of(none=[1, 1] * 20, both=[1, 1] * 20).assign(factor="scale")
+    trials = pd.concat([plain, lead])
+    manifest = pd.DataFrame({"label": ["a", "b"], "pixels_per_um": [1.0, 100.0]})
+    leads = ablations.leads_by_class(trials, compare(trials), manifest)
+    assert leads[["label", "n_images", "pixels_per_um", "difference"]].to_numpy().tolist() == [
+        ["a", 20, 1, 1],
+        ["b", 20, 100, 0],
+    ]

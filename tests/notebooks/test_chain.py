@@ -1,110 +1,144 @@
 """The whole chain, notebook by notebook, with small parameters: what it hands over, and what may be done with it."""
 
 import json
+import re
 import shutil
 
+import nbformat
 import pandas as pd
 import pytest
+import replica
+from PIL import Image
 
-from micrographs import manifest as manifests
-from microrace import study
-from readerstudy import sheets as panel
-from readerstudy import simulated
-from small import command, run
+import micrographs as mg
+import readerstudy as rs
+from micrographs import uhcsdb
+from microrace import paths
+from microrace.readers import cases_of
+from small import run
+from tiny import make_tiny_manifest
 
-
-@pytest.fixture(scope="module")
-def finished(tiny_manifest, tmp_path_factory):
-    """A whole study on the tiny manifest."""
-    runs = tmp_path_factory.mktemp("runs")
-    assert run(runs, "tiny", tiny_manifest) == 0
-    return runs / "tiny"
-
-
-def test_every_notebook_hands_over_what_it_promises(finished):
-    for name in (
-        "manifest.csv dataset.json weights.pt history.csv held-out.csv scores.csv answers.csv metrics.json embedding.csv "
-        "panel.csv readers.csv items.csv mcnemar.csv confusion.csv agreement.csv rasch.csv calibration.csv "
-        "experience.csv correlations.csv power.csv coverage.csv mrmc.csv "
-        "comparison.json ablations.csv levels.csv claims.json report.html run.json "
-        "second-opinion.json second-opinion.csv second-opinion.html teams.csv model-card.md"
-    ).split():
-        assert (finished / name).stat().st_size > 0, name
-    for stem in ("examples", "scales", "augmentation", "training", "human-versus-machine", "confusion", "hardest",
-                 "embedding", "explanations", "what-matters", "rasch", "agreement", "power"):  # fmt: skip
-        for ending in ("png", "pdf", "csv"):
-            assert (finished / "figures" / f"{stem}.{ending}").stat().st_size > 0, stem
+HANDED_OVER = (
+    "manifest.csv dataset.json weights.pt history.csv held-out.csv scores.csv answers.csv metrics.json embedding.csv "
+    "panel.csv readers.csv items.csv confusion.csv agreement.csv comparison.json levels.csv claims.json second-opinion.json "
+    "second-opinion.html model-card.md report.html run.json figures/human-versus-machine.png figures/what-matters.pdf"
+).split()
 
 
-def test_the_numbers_agree_with_each_other(finished):
+def test_every_notebook_hands_over_what_it_promises_and_the_numbers_agree(finished):
+    assert not [name for name in HANDED_OVER if not (finished / name).is_file() or not (finished / name).stat().st_size]
     metrics, comparison = (json.loads((finished / f"{n}.json").read_text()) for n in ("metrics", "comparison"))
-    assert comparison["machine"]["value"] == pytest.approx(metrics["accuracy"]["value"])
     readers = pd.read_csv(finished / "readers.csv").set_index("decision_maker")
-    assert readers.loc["machine", "accuracy"] == pytest.approx(metrics["accuracy"]["value"])
+    assert (
+        comparison["machine"]["value"] == readers.loc["machine", "accuracy"] == pytest.approx(metrics["accuracy"]["value"])
+    )
     assert (readers["kind"] == "simulated human").sum() == 4
     scores = pd.read_csv(finished / "scores.csv", keep_default_na=False)
-    truth = manifests.truth(manifests.read_manifest(finished / "manifest.csv"))
-    assert (scores["answer"].to_numpy() == truth.reindex(scores["image"]).to_numpy()).mean() == pytest.approx(
-        metrics["accuracy"]["value"]
-    )
+    truth = mg.truth(mg.read_manifest(finished / "manifest.csv")).reindex(scores["image"])
+    assert (scores["answer"].to_numpy() == truth.to_numpy()).mean() == pytest.approx(metrics["accuracy"]["value"])
 
 
 def test_whatever_a_person_sees_says_simulated(finished):
-    assert "simulated" in (finished / "report.html").read_text().lower()
+    assert "Simulated: the micrographs and panel." in (finished / "report.html").read_text()
     assert json.loads((finished / "comparison.json").read_text())["simulated_panel"] is True
     assert json.loads((finished / "dataset.json").read_text())["simulated"] is True
 
 
-def test_the_record_names_versions_seed_data_and_commit(finished):
-    record = json.loads((finished / "run.json").read_text())
-    text = json.dumps(record)
-    for word in ("torch", "albumentations", "seed", "sha256", "commit", "parameters"):
-        assert word in text, word
+def test_the_record_names_versions_data_commit_and_parameters_and_the_report_no_place(finished):
+    text = (finished / "run.json").read_text()
+    assert not [
+        word for word in ("torch", "albumentations", "seed", "sha256", "commit", "epochs") if f'"{word}"' not in text
+    ]
+    assert str(finished.parents[1]) not in (finished / "report.html").read_text()
 
 
-def test_a_second_run_does_nothing_and_says_so(finished, tiny_manifest, capsys):
-    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file() and p.suffix in {".csv", ".pt", ".png"}}
-    # Finished runs of a sweep stay when the notebook runs again, as with a larger grid.
-    outputs = json.loads((finished / "run.json").read_text())["notebooks"]["04-what-matters"]["outputs"]
-    assert list((finished / "sweep").glob("*.json")) and not [name for name in outputs if name.startswith("sweep/")]
-    assert run(finished.parent, "tiny", tiny_manifest) == 0
-    assert {p: p.stat().st_mtime_ns for p in before} == before
-    assert "report" in capsys.readouterr().out
-
-
-def test_a_finished_run_answers_new_images(finished, tiny_manifest, tmp_path):
-    manifest = manifests.read_manifest(tiny_manifest)
-    new = manifest[["path", "pixels_per_um", "sha256"]].rename(columns={"path": "file"}).head(5)
-    new.to_csv(tmp_path / "new.csv", index=False)
-    out = tmp_path / "answers.csv"
-    assert command("predict", "--run", finished, "--manifest", tmp_path / "new.csv", "--out", out) == 0
-    answers = pd.read_csv(out, keep_default_na=False)
-    assert list(answers.columns) == ["image", "answer", "score", "dots", "lines", "waves"] and len(answers) == 5
-
-
-def test_a_panel_of_ones_own_flows_through(finished, tiny_manifest, tmp_path):
-    manifest = manifests.read_manifest(tiny_manifest)
-    sheet = simulated.simulate(manifest, n_readers=2, seed=5).assign(kind="human")
+def test_a_panel_of_ones_own_flows_through(finished, tmp_path):
+    cases = cases_of(mg.read_manifest(finished / "manifest.csv"))
+    sheet = rs.simulate(cases, cases.attrs["options"], n_readers=2, seed=5).assign(kind="human")
     sheet["decision_maker"] = sheet["decision_maker"].str.replace("simulated", "reader")
-    # As the quiz page writes them: images by their content, one sheet a reader.
-    opaque = {f: panel.opaque_image_id(sheet["quiz"][0], h) for f, h in manifest.set_index("file")["sha256"].items()}
-    for reader, rows in sheet.assign(image=sheet["image"].map(opaque)).groupby("decision_maker"):
-        rows.to_csv(tmp_path / f"{reader}.csv", index=False)
-    # The data need not be named again.
-    assert run(finished.parent, "tiny", None, options=("--panel", tmp_path)) == 0
-    readers = pd.read_csv(finished / "readers.csv")
+    sheet["image"] = sheet["image"].map(cases["image_id"])  # as the quiz page writes them
+    panel = tmp_path / "panel"
+    panel.mkdir()
+    for reader, rows in sheet.groupby("decision_maker"):
+        rows.to_csv(panel / f"{reader}.csv", index=False)
+    shutil.copytree(finished, tmp_path / "tiny")
+    options = ("--panel", panel)
+    assert run(tmp_path, "tiny", "", options=options) == 0, "the data need not be named again"
+    readers = pd.read_csv(tmp_path / "tiny" / "readers.csv")
     assert (readers["kind"] == "human").sum() == 2 and "simulated human" not in set(readers["kind"])
-    sheet.assign(answer="granite").to_csv(tmp_path / "panel.csv", index=False)
-    assert run(finished.parent, "tiny", None, options=("--panel", tmp_path)) == 2
+    sheet.assign(answer="granite").to_csv(panel / "panel.csv", index=False)
+    assert run(tmp_path, "tiny", "", options=options) == 2
 
 
-def test_publishing_leaves_real_micrographs_where_they_are(finished, tmp_path):
-    rendered = study.publish("tiny", runs_dir=finished.parent, figures_dir=tmp_path)
-    assert (rendered / "examples.png").is_file() and (rendered / "coverage.csv").is_file()
-    shutil.copytree(finished, tmp_path / "runs" / "real")
-    (tmp_path / "runs" / "real" / "dataset.json").write_text('{"simulated": false}')
-    real = study.publish("real", runs_dir=tmp_path / "runs", figures_dir=tmp_path)
-    published = {p.stem for p in real.iterdir()}
-    assert {"what-matters", "confusion"} <= published and not published & set(study.SHOW_MICROGRAPHS)
-    with pytest.raises(study.StudyError, match="run the study first"):
-        study.publish("never", runs_dir=tmp_path, figures_dir=tmp_path)
+def test_a_manifest_without_quiz_runs_to_the_end_and_one_without_split_gets_one(tmp_path):
+    path = make_tiny_manifest(tmp_path)
+    rows = pd.read_csv(path)
+    rows[rows["split"] == "train"].to_csv(tmp_path / "no-quiz.csv", index=False)
+    rows[rows["label"] != "odd"].drop(columns="split").to_csv(tmp_path / "no-split.csv", index=False)
+    assert run(tmp_path, "no-quiz", tmp_path / "no-quiz.csv", "grid=none") == 0
+    metrics = json.loads((tmp_path / "no-quiz" / "metrics.json").read_text())
+    assert metrics["accuracy"] is None and metrics["skipped"] and metrics["validation"]["accuracy"]["value"] >= 0
+    assert run(tmp_path, "no-split", tmp_path / "no-split.csv", stems=("01-micrographs",)) == 0
+    assert set(pd.read_csv(tmp_path / "no-split" / "manifest.csv")["split"]) == {"train", "quiz"}
+
+
+def test_a_bad_manifest_stops_before_training_with_a_message(tmp_path, capsys):
+    path = make_tiny_manifest(tmp_path)
+    pd.read_csv(path).assign(pixels_per_um=-2).to_csv(path, index=False)
+    assert run(tmp_path / "runs", "bad", path) == 2
+    said = capsys.readouterr().err
+    assert "pixels_per_um" in said and "Traceback" not in said and not (tmp_path / "runs").exists()
+
+
+def test_the_chain_runs_on_the_real_micrographs(shared_manifest, tmp_path):
+    stems = ("01-micrographs", "02-train", "03-human-versus-machine")
+    assert run(tmp_path, "uhcs", shared_manifest, "epochs=1", stems=stems) == 0
+    metrics = json.loads((tmp_path / "uhcs" / "metrics.json").read_text())
+    assert metrics["n_train"] == 134 and metrics["n_quiz"] == 36
+    assert metrics["scale_alone"]["accuracy"]["value"] > metrics["scale_alone"]["accuracy"]["low"]
+    assert json.loads((tmp_path / "uhcs" / "dataset.json").read_text())["simulated"] is False
+
+
+def test_the_public_archive_becomes_a_study_by_one_command(tmp_path, monkeypatch):
+    with replica.Server(replica.make_replica(tmp_path / "archive")) as server:
+        monkeypatch.setenv("MICRORACE_UHCSDB_URL", server.url)
+        monkeypatch.setattr(uhcsdb, "SELECTIONS", server.folder / "selections.csv")
+        monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+        assert run(tmp_path / "runs", "uhcs", "uhcsdb", "selection=whole", stems=("01-micrographs",)) == 0
+    assert (tmp_path / "data" / "uhcsdb" / "manifest-whole.csv").is_file()
+    # Whose micrographs they are is said in the report and in every figure.
+    assert "doi:10.1007/s40192-017-0097-0" in (tmp_path / "runs" / "uhcs" / "report.html").read_text()
+    for picture in (tmp_path / "runs" / "uhcs" / "figures").glob("*.png"):
+        with Image.open(picture) as image:
+            assert "DeCost" in image.info.get("Copyright", ""), picture.name
+
+
+def test_threads_and_workers_change_no_answer(tiny_manifest, tmp_path, monkeypatch):
+    """The backbone uses every core, and how a sum is split among threads decides how its last bit is rounded."""
+    answers = []
+    for n_threads, workers in ((1, 0), (2, 2)):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(n_threads))
+        monkeypatch.setenv("MICRORACE_FEATURES", str(tmp_path / f"features-{n_threads}"))
+        runs = tmp_path / f"runs-{n_threads}"
+        assert run(runs, "s", tiny_manifest, f"workers={workers}", stems=("01-micrographs", "02-train")) == 0
+        answers.append([pd.read_csv(runs / "s" / name)["answer"].tolist() for name in ("held-out.csv", "answers.csv")])
+    assert answers[0] == answers[1] and all(answers[0])
+
+
+def test_the_exploring_notebook_runs_and_its_sliders_move_the_picture(tiny_manifest, tmp_path):
+    import papermill
+
+    notebook = nbformat.read(paths.NOTEBOOKS / "explore-augmentations.ipynb", as_version=4)
+    moved = 'before = picture.value\ncontrols["zoom"].value = 4.0\nassert picture.value[:4] == b"\\x89PNG"\n'
+    notebook.cells.append(nbformat.v4.new_code_cell(moved + "assert picture.value != before"))
+    nbformat.write(notebook, tmp_path / "explore.ipynb")
+    given = {"run_dir": str(tmp_path), "dataset": str(tiny_manifest)}
+    papermill.execute_notebook(str(tmp_path / "explore.ipynb"), str(tmp_path / "out.ipynb"), given, progress_bar=False)
+    assert (tmp_path / "figures" / "explore.png").stat().st_size > 10_000
+
+
+def test_no_notebook_makes_an_output_widget():
+    # papermill's client may wait for ever on a cell with one (nbclient's issue 312): it once cost a CI its 90 minutes.
+    for path in paths.NOTEBOOKS.glob("*.ipynb"):
+        code = "".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+        assert not re.search(r"\binteract(ive(_output)?)?\(|\bOutput\(", code), path.name

@@ -2,107 +2,146 @@
 
 import datetime
 import json
+import os
 
+import pandas as pd
 import pytest
 
-import readerstudy as comparison
-from readerstudy import claims, protocol
+import readerstudy
+from readerstudy import NO_ANSWER, claims, power, protocol
+
+RIGHT = "aabbccddeeff" * 3
 
 
-def say(make, columns, truth, **more):
+def say(make, columns, truth, groups=None, **more):
     sheets, truth = make(columns, truth)
-    numbers = comparison.headline(sheets, truth, n_draws=50, **more)
-    return numbers, comparison.claim_sentences(numbers, comparison.mcnemar_table(sheets, truth))
+    groups = None if groups is None else pd.Series(list(groups), truth.index)
+    numbers = readerstudy.headline(sheets, truth, groups, **more)
+    return numbers, readerstudy.claim_sentences(numbers, readerstudy.mcnemar_table(sheets, truth, groups))
 
 
-def test_claims_follow_the_interval(sheets, truth):
-    numbers = comparison.headline(sheets, truth, n_draws=50)
-    tests = comparison.mcnemar_table(sheets, truth)
-    assert numbers["difference"]["value"] == pytest.approx(1 - 13 / 18)
-
-    def first(low, high):
-        d = {"value": (low + high) / 2, "low": low, "high": high, "verdict": comparison.verdict(low, high, 0.025)}
-        return comparison.claim_sentences(numbers | {"difference": d, "margin": 0.025}, tests)[0]
-
-    assert "more often right" in first(0.1, 0.3) and "superiority, as the interval lies above 0" in first(0.1, 0.3)
-    assert "margin" not in first(0.1, 0.3), "superiority is not tested against the margin"
-    assert "less often right" in first(-0.3, -0.1) and "inferiority" in first(-0.3, -0.1)
-    assert "cannot be told apart" in first(-0.1, 0.2) and "undecided" in first(-0.1, 0.2)
-    assert "non-inferiority at the margin of 0.025, but not superiority" in first(-0.02, 0.2)
-    assert "equivalence, as the interval lies within 0.025 of 0" in first(-0.02, 0.02)
+def panel_of(n, wrong=1):
+    """Readers who each get other images wrong."""
+    return {f"r{k:02d}": "".join("z" if (k + i) % n < wrong else x for i, x in enumerate(RIGHT)) for k in range(n)}
 
 
-def test_a_bound_that_is_zero_but_for_rounding_is_zero():
-    assert comparison.verdict(1.6e-16, 0.5, 0.05) == "non-inferior"
-    assert comparison.verdict(-0.5, -1.6e-16, 0.05) == "undecided"
+@pytest.mark.parametrize(
+    ("low", "high", "word", "sentence"),
+    [
+        (0.1, 0.3, "superior", "more often right"),
+        (-0.3, -0.1, "inferior", "less often right"),
+        (-0.1, 0.2, "undecided", "cannot be told apart"),
+        (-0.02, 0.2, "non-inferior", "non-inferiority at the margin of 0.05, but not superiority"),
+        (-0.02, 0.02, "equivalent", "equivalence, as the interval lies within 0.05 of 0"),
+        (0.005, 0.03, "superior and equivalent", "lies above 0, and equivalence, as the interval lies within 0.05 of 0"),
+        (-0.03, -0.005, "inferior and equivalent", "lies below 0, and equivalence, as the interval lies within 0.05 of 0"),
+        (1.6e-16, 0.5, "non-inferior", "but not superiority"),
+        (-0.5, -1.6e-16, "undecided", "undecided"),
+    ],
+)
+def test_claims_follow_the_interval(make, low, high, word, sentence):
+    assert readerstudy.verdict(low, high, 0.05) == word
+    numbers, _ = say(make, {"m": RIGHT} | panel_of(6), RIGHT)
+    numbers["difference"] = {"value": (low + high) / 2, "low": low, "high": high, "verdict": word}
+    tests = readerstudy.mcnemar_table(*make({"m": RIGHT} | panel_of(6), RIGHT))
+    assert sentence in readerstudy.claim_sentences(numbers, tests)[0]
 
 
 def test_near_ceiling_a_machine_without_error_is_not_superior(make):
-    right = "a" * 36
-    readers = {f"r{k:02d}": right[:k] + "b" + right[k + 1 :] for k in range(12)}
-    numbers, _ = say(make, {"m": right} | readers, right)
-    assert numbers["difference"]["verdict"] != "superior"
+    readers = {f"r{k:02d}": RIGHT[:k] + "z" + RIGHT[k + 1 :] for k in range(12)}
+    assert say(make, {"m": RIGHT} | readers, RIGHT)[0]["difference"]["verdict"] != "superior"
 
 
 def test_a_claim_about_the_vote_agrees_with_its_estimate_in_sign(make):
     # Five of twelve readers wrong on every image: the vote is always right, the machine twice wrong.
-    right = "a" * 36
-    readers = {f"r{k:02d}": "".join("b" if (k + i) % 12 < 5 else "a" for i in range(36)) for k in range(12)}
-    vote = say(make, {"m": "bb" + right[2:]} | readers, right)[0]["difference_vote"]
+    vote = say(make, {"m": "zz" + RIGHT[2:]} | panel_of(12, 5), RIGHT)[0]["difference_vote"]
     assert vote["value"] == pytest.approx(-2 / 36) and vote["low"] < vote["value"] < vote["high"] < 0.1
 
 
-def test_few_readers_are_these_and_no_width_is_no_verdict(make):
-    numbers, sentences = say(make, {"m": "abc", "r1": "abc"}, "abc")
-    assert numbers["difference"]["verdict"] == "undecided" and numbers["readers_are"] == "these"
+def test_a_quiz_too_small_to_show_anything_says_so_first_and_makes_no_claim(make):
+    numbers, sentences = say(make, {"m": "aab", "r1": "zab", "r2": "zab"}, "aab", "sss")
+    assert sentences[0] == readerstudy.size_sentences(numbers)[0]
+    assert sentences[0].startswith("3 quiz images of 1 specimen: nothing can be concluded; about 100 images")
+    assert not any("shows" in sentence or "exact test" in sentence.lower() for sentence in sentences)
+    one, sentences = say(make, {"m": RIGHT} | panel_of(6, 2), RIGHT, "s" * 36)
+    assert (one["difference"]["low"], one["difference"]["high"]) == (-1, 1) and "nothing can be" in sentences[0]
+    shown = power.power_table(pd.RangeIndex(claims.LARGE_ENOUGH).to_numpy(), 12, 0.7, (0.15,), (0.5,))["superior"][0]
+    assert shown == pytest.approx(0.82, abs=0.04), "the number in the sentence"
+
+
+def test_the_size_of_an_uneven_quiz_and_its_laboratories_is_told(make):
+    sheets, truth = make({"m": RIGHT} | panel_of(6), RIGHT)
+    sheets.loc[3, "answer"] = sheets.loc[50, "answer"] = NO_ANSWER
+    sheets["laboratory"] = sheets["decision_maker"].map(lambda name: "A" if name < "r03" else "B")
+    numbers = readerstudy.headline(sheets, truth, pd.Series(list("s" * 12 + "t" * 11 + "u" * 7 + "vvvwwx"), truth.index))
+    assert readerstudy.size_sentences(numbers) == [
+        "36 quiz images of 6 specimens (of unequal size, they count as 4.0 of equal size) were answered by 6 readers of 2 "
+        "laboratories: 216 images shown in all, 1 of them left without an answer, which counts as wrong."
+    ]
+    assert numbers["readers_are"] == "these", "two laboratories are no sample of laboratories"
+
+
+def test_tests_say_where_they_cannot_decide(make):
+    columns = {"m": RIGHT[:21]} | {f"r{k}": "z" * 21 for k in range(12)}
+    _, sentences = say(make, columns, RIGHT[:21], [f"s{i % 7}" for i in range(21)])
+    told = next(s for s in sentences if "xact tests" in s)
+    assert "cannot decide: 7 specimens allow no p-value below 0.2 after Holm's correction over 13 comparisons" in told
+    assert not any("better than 0" in s for s in sentences)
+
+
+def test_one_reader_is_one_comparison(make):
+    numbers, sentences = say(make, {"m": RIGHT, "r1": "z" * 6 + RIGHT[6:]}, RIGHT)
+    assert "better than 1 and worse than 0 of 1 reader (smallest p-value: p = 0.031)." in " ".join(sentences)
+    assert not any("vote" in sentence for sentence in sentences) and numbers["readers_are"] == "these"
     assert "this reader" in sentences[0] and any("say nothing of other readers" in s for s in sentences)
-    assert numbers["difference"]["high"] == pytest.approx(0.71, abs=5e-3)
-    many = say(make, {"m": "abc"} | {f"r{k}": "abb" for k in range(5)}, "abc")[1]
-    assert "readers like these 5" in many[0] and not any("say nothing" in s for s in many)
-
-
-def test_small_p_values_are_not_printed_as_zero():
-    words = [claims.p_words(p) for p in (0.0002, 0.004, 0.05, 0.5)]
-    assert words == ["p < 0.001", "p = 0.004", "p = 0.050", "p = 0.50"]
+    assert [claims.p_words(p) for p in (0.0002, 0.004, 0.05, 0.5, 1)] == "p < 0.001,p = 0.004,p = 0.05,p = 0.5,p = 1".split(
+        ","
+    )
 
 
 def test_a_declared_protocol_is_named_and_its_primary_endpoint_comes_first(make, tmp_path):
     (tmp_path / "protocol.json").write_text(
         json.dumps({"declared": "2026-01-31", "margin": 0.1, "primary": "majority vote"})
     )  # fmt: skip
-    found = comparison.read_protocol(tmp_path)
+    (tmp_path / "r1.csv").write_text("quiz\n")
+    found = readerstudy.read_protocol(tmp_path)
     assert found == protocol.Protocol(0.1, "majority vote", "2026-01-31")
-    _, sentences = say(make, {"m": "aabb", "r1": "abbb", "r2": "aabb"}, "aabb", protocol=found)
+    _, sentences = say(make, {"m": RIGHT} | panel_of(3), RIGHT, protocol=found)
     assert sentences[0].startswith("Primary endpoint: ") and "majority vote" in sentences[0]
     assert "declared on 2026-01-31" in sentences[-1] and sentences[1].startswith("Secondary")
-    _, without = say(make, {"m": "aabb", "r1": "abbb"}, "aabb")
-    assert "No protocol was declared" in without[-1]
+    assert "No protocol was declared" in say(make, {"m": RIGHT} | panel_of(3), RIGHT)[1][-1]
     with pytest.raises(protocol.ProtocolError, match="declares a margin of 0.1, and 0.05 is asked for"):
-        comparison.read_protocol(tmp_path, 0.05)
-    assert comparison.read_protocol("").margin == protocol.MARGIN
+        readerstudy.read_protocol(tmp_path, 0.05)
+    assert readerstudy.read_protocol("").margin == protocol.MARGIN
+    # A sheet that is older than the date shows that the date came after the answers.
+    os.utime(tmp_path / "r1.csv", (1.7e9, 1.7e9))
+    late = readerstudy.read_protocol(tmp_path)
+    assert late.margin == 0.1 and not late.declared and "after the answer sheet r1.csv" in late.late
+    _, sentences = say(make, {"m": RIGHT} | panel_of(3), RIGHT, protocol=late)
+    assert sentences[0].startswith("Not declared") and late.late in sentences[-1] and "exploratory" in sentences[-1]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"margin": 5}, "margin: 5 is no margin"),
-        ({"margin": True}, "is no margin"),
-        ({"primary": "the best reader"}, "take one of panel mean, majority vote"),
-        ({"declared": "last week"}, "give the date as 2026-01-31"),
+        ({"margin": 5}, "margin: 5 is no difference"),
+        ({"margin": True}, "margin: True"),
+        ({"primary": "the best reader"}, "none of panel mean, majority vote"),
+        ({"declared": "last week"}, "last week.*write it as .*2026-01-31"),
         ({"declared": str(datetime.date.today() + datetime.timedelta(3))}, "lies ahead"),
-        ({"note": "x"}, "nothing else"),
+        ({"note": "x"}, "no others"),
     ],
 )
 def test_a_protocol_that_cannot_be_used_is_refused(tmp_path, change, message):
     sound = {"declared": "2026-01-31", "margin": 0.05, "primary": "panel mean"}
     (tmp_path / "protocol.json").write_text(json.dumps(sound | change))
     with pytest.raises(protocol.ProtocolError, match=message):
-        comparison.read_protocol(tmp_path)
+        readerstudy.read_protocol(tmp_path)
 
 
 @pytest.mark.parametrize("margin", [5, -0.05, float("nan")])
 def test_a_margin_without_meaning_is_refused(margin):
     with pytest.raises(protocol.ProtocolError, match="at most 0.2"):
-        comparison.read_protocol("", margin)
+        readerstudy.read_protocol("", margin)
     with pytest.raises(protocol.ProtocolError):
-        comparison.verdict(-0.1, 0.1, margin)
+        readerstudy.verdict(-0.1, 0.1, margin)

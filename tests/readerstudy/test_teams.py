@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from micrographs.manifest import NO_ANSWER
-from readerstudy import teams
+from readerstudy import NO_ANSWER, intervals, teams
 
 TRUTH = pd.Series(["a", "a", "b", "b"], index=["1", "2", "3", "4"])
 MACHINE = pd.Series(["a", "b", "b", "b"], index=TRUTH.index)
@@ -17,32 +16,32 @@ def sheet(**answers):
     return pd.DataFrame(rows, columns=["decision_maker", "image", "answer"])
 
 
-PANEL = sheet(x=["a", "a", "a", "a"], y=["b", "a", "b", NO_ANSWER], z=["b", "b", "b", "b"])
-
-
 def test_teams_by_hand():
-    rows = teams.teams_table(MACHINE, ASKED, PANEL, TRUTH, n_bootstrap=200).set_index("who")
-    assert rows.loc[teams.MACHINE, "accuracy"] == 0.75
-    assert rows.loc[teams.READER, "accuracy"] == pytest.approx((1 / 3 + 2 / 3 + 2 / 3 + 1 / 3) / 4)
-    # Votes: image 1 b (wrong), 2 a, 3 b, 4 a tie of a and b, which counts half.
-    assert rows.loc[teams.VOTE, "accuracy"] == pytest.approx((0 + 1 + 1 + 0.5) / 4)
-    assert rows.loc[teams.ELSE_READER, "accuracy"] == pytest.approx((1 + 2 / 3 + 2 / 3 + 1) / 4)
-    assert rows.loc[teams.ELSE_VOTE, "accuracy"] == 1
-    # With the machine's vote: image 1 a tie, 2 a tie, 3 b, 4 b.
-    assert rows.loc[teams.VOTER, "accuracy"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
-    assert rows.loc[teams.ELSE_VOTE, ["n_asked", "n_human_answers"]].tolist() == [2, 6]
-    assert rows.loc[teams.ELSE_READER, "n_human_answers"] == 2 and rows.loc[teams.VOTER, "n_human_answers"] == 12
+    panel = sheet(x=["a", "a", "a", "a"], y=["b", "a", "b", NO_ANSWER], z=["b", "b", "b", "b"], silent=[NO_ANSWER] * 4)
+    rows = teams.teams_table(MACHINE, ASKED, panel, TRUTH).set_index("who")
+    expected = {
+        teams.MACHINE: 0.75,
+        teams.READER: (1 / 3 + 2 / 3 + 2 / 3 + 1 / 3) / 4,
+        # Votes: image 1 b (wrong), 2 a, 3 b, 4 a tie of a and b, which counts half.
+        teams.VOTE: (0 + 1 + 1 + 0.5) / 4,
+        teams.ELSE_READER: (1 + 2 / 3 + 2 / 3 + 1) / 4,
+        teams.ELSE_VOTE: 1,
+        # With the machine's vote: image 1 a tie, 2 a tie, 3 b, 4 b.
+        teams.VOTER: (0.5 + 0.5 + 1 + 1) / 4,
+    }
+    assert rows["accuracy"].to_dict() == pytest.approx(expected)
+    assert rows["n_asked"].tolist() == [0, 4, 4, 2, 2, 4]
     assert rows.loc[teams.ELSE_VOTE, "against"] == teams.MACHINE
     assert rows.loc[teams.ELSE_VOTE, "difference"] == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="no reader"):
+        teams.teams_table(MACHINE, ASKED, panel[panel["decision_maker"] == "silent"], TRUTH)
 
 
 def test_an_image_that_a_reader_was_not_shown_is_not_wrong():
     panel = sheet(x=["a", None, "b", "b"], y=["b", None, "b", "b"])
-    rows = teams.teams_table(MACHINE, ASKED, panel, TRUTH, n_bootstrap=50).set_index("who")
+    rows = teams.teams_table(MACHINE, ASKED, panel, TRUTH).set_index("who")
     assert rows.loc[teams.READER, "accuracy"] == pytest.approx((0.5 + 1 + 1) / 3)
     assert np.isfinite(rows["accuracy_low"]).all()
-    with pytest.raises(ValueError, match="no reader"):
-        teams.teams_table(MACHINE, ASKED, panel.iloc[:0], TRUTH)
 
 
 def long_quiz(n, machine_right, reader_right, seed=0):
@@ -56,19 +55,22 @@ def long_quiz(n, machine_right, reader_right, seed=0):
     return machine, asked, pd.DataFrame(rows, columns=["decision_maker", "image", "answer"]), truth
 
 
+def test_every_interval_holds_its_estimate_and_is_that_of_the_comparison():
+    machine, asked, panel, truth = long_quiz(36, 0.95, 0.6)
+    table = teams.teams_table(machine, asked, panel, truth)
+    assert table["accuracy"].between(table["accuracy_low"], table["accuracy_high"]).all()
+    rows = table.set_index("who")
+    alone = rows.loc[teams.MACHINE, ["accuracy", "accuracy_low", "accuracy_high"]].tolist()
+    assert alone == pytest.approx(intervals.share_interval((machine == truth).to_numpy()))
+    # A team without an error, and without a difference, still has intervals.
+    sure = teams.teams_table(truth, truth == "b", panel.assign(answer="a"), truth).set_index("who").loc[teams.VOTER]
+    assert sure["difference"] == 0 and sure["difference_low"] < 0 < sure["difference_high"] and sure["accuracy_low"] < 1
+
+
 def test_sentences_follow_the_intervals():
-    table = teams.teams_table(*long_quiz(300, 0.98, 0.8), n_bootstrap=300)
-    told = teams.team_sentences(table, "simulated readers")
+    told = teams.team_sentences(teams.teams_table(*long_quiz(300, 0.98, 0.8)), "simulated readers")
     assert all("simulated readers" in sentence for sentence in told)
     assert "better than the mean reader alone" in told[0]
-    short = teams.team_sentences(teams.teams_table(*long_quiz(10, 0.9, 0.8), n_bootstrap=300), "readers")
-    assert "10 images cannot tell" in short[0]
-    bad = teams.teams_table(*long_quiz(300, 0.2, 0.9), n_bootstrap=300)
-    assert "worse than the vote alone" in teams.team_sentences(bad, "readers")[1]
-
-
-def test_a_team_without_an_error_still_has_an_interval():
-    truth = pd.Series(["a"] * 6, index=list("123456"))
-    panel = pd.DataFrame([("x", i, "a") for i in truth.index], columns=["decision_maker", "image", "answer"])
-    row = teams.teams_table(truth, truth == "b", panel, truth, n_bootstrap=300).set_index("who").loc[teams.VOTER]
-    assert row["difference"] == 0 and row["difference_low"] < 0 < row["difference_high"]
+    assert "10 images cannot tell" in teams.team_sentences(teams.teams_table(*long_quiz(10, 0.9, 0.8)), "readers")[0]
+    bad = teams.team_sentences(teams.teams_table(*long_quiz(300, 0.2, 0.9)), "readers")
+    assert "worse than the vote alone" in bad[1]

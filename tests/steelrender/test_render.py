@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from micrographs import manifest as manifests
 from steelrender import field as fields
-from steelrender import microscope, quizzes, recipes, specimens, structures
+from steelrender import microscope, quizzes, specimens, structures
 
 
 def field(pixels_per_um, seed=0, **size):
@@ -39,34 +39,6 @@ def test_lamellae_have_their_spacing_in_um_at_every_scale(pixels_per_um, angle):
     assert abs(np.cos(np.arctan2(fy, fx) - angle)) == pytest.approx(1, abs=0.002)
 
 
-@pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
-def test_lamellae_fill_their_share_and_unresolved_ones_are_flat_grey(share):
-    resolved = structures.lamellae(field(40.0), 0.5, 0.3, share=share)
-    assert resolved.mean() == pytest.approx(share, abs=0.01)
-    assert resolved.std() == pytest.approx(np.sqrt(share * (1 - share)), rel=0.1)
-    unresolved = structures.lamellae(field(1.1), 0.1, 0.3, share=share)
-    assert unresolved.mean() == pytest.approx(share, abs=0.01)
-    assert unresolved.std() < 0.06 * resolved.std()
-
-
-def test_unresolved_pearlite_loses_its_lamellae_in_the_image_by_itself():
-    """The same specimen: lamellae rule the picture at 60 pixels a um and are gone at 1.5."""
-    parameters = specimens.draw_specimen(specimens.QUIZ_1["pearlite"], 30.0, np.random.default_rng(3)) | {
-        "size_um": 0.2,
-        "proeutectoid": 0.0,
-        "degeneracy": 0.0,
-    }
-
-    def fine_share(pixels_per_um):
-        f = field(pixels_per_um)
-        s = parameters | {"modality": "sem", "carbide_tone": 0.8, "groove_um": 0.08}
-        tone, _ = recipes.pearlite(f, s)
-        image = cv2.resize(tone, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        return (image - cv2.GaussianBlur(image, (0, 0), 6)).std()
-
-    assert fine_share(1.5) < 0.2 * fine_share(60.0)
-
-
 @pytest.mark.parametrize("correlation_um, pixels_per_um", [(0.2, 20.0), (1.5, 20.0), (5.0, 6.0)])
 def test_smooth_noise_has_unit_variance_and_its_correlation_length_in_um(correlation_um, pixels_per_um):
     noise = np.stack([fields.smooth_noise(field(pixels_per_um, seed), correlation_um) for seed in range(12)])
@@ -75,13 +47,6 @@ def test_smooth_noise_has_unit_variance_and_its_correlation_length_in_um(correla
     assert noise.std() == pytest.approx(1, abs=0.05)
     lag = round(correlation_um * pixels_per_um * fields.SUPERSAMPLING)
     assert (noise[:, :, lag:] * noise[:, :, :-lag]).mean() == pytest.approx(np.exp(-1), abs=0.07)
-
-
-def test_noise_finer_than_the_grid_fades_as_pixels_average_it():
-    resolved = fields.smooth_noise(field(20.0), 0.1)  # 4 pixels of the finer grid
-    averaged = cv2.resize(resolved, None, fx=1 / 32, fy=1 / 32, interpolation=cv2.INTER_AREA)
-    coarse = fields.smooth_noise(field(20.0 / 32), 0.1)
-    assert coarse.std() == pytest.approx(averaged.std(), rel=0.15)
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.3])
@@ -96,24 +61,6 @@ def test_voronoi_cells_have_their_mean_diameter(pixels_per_um, diameter_um, spre
     assert np.sqrt(4 * area / np.pi) == pytest.approx(diameter_um, rel=0.06)
 
 
-def test_voronoi_boundary_distance_is_near_zero_between_cells_and_the_pair_agrees_across():
-    f = field(10.0)
-    cells = structures.voronoi(f, 8.0, waviness=0.0)
-    step = cells.index[:, 1:] != cells.index[:, :-1]
-    assert np.all(cells.boundary_um[:, 1:][step] <= 1.01 / f.fine_pixels_per_um)
-    assert (cells.pair[:, 1:] == cells.pair[:, :-1])[step].mean() > 0.97  # all but triple points
-    # Distance changes by no more than a pixel from one pixel to the next, but where a seventh cell comes near.
-    jumps = np.abs(np.diff(cells.boundary_um, axis=1))[~step] > 1.6 / f.fine_pixels_per_um
-    assert jumps.mean() < 5e-4
-
-
-@pytest.mark.parametrize("width_um", [0.02, 0.05, 0.3, 1.0])
-def test_a_line_covers_its_width_however_thin(width_um):
-    f = field(4.0)
-    covered = structures.line(f, f.x_um - f.size_um[0] / 2, width_um)
-    assert covered[0].sum() / f.fine_pixels_per_um == pytest.approx(width_um, rel=0.01)
-
-
 @pytest.mark.parametrize("pixels_per_um", [5.0, 40.0])
 @pytest.mark.parametrize("diameter_px", [1.2, 8.0, 24.0])
 def test_particles_fill_their_share(pixels_per_um, diameter_px):
@@ -125,38 +72,6 @@ def test_particles_fill_their_share(pixels_per_um, diameter_px):
     )
     # Particles below the pixel are counted, not drawn, and come out an eighth too many.
     assert share == pytest.approx(0.12, rel=0.15 if diameter_px < 1.5 else 0.1)
-
-
-def test_particles_have_their_median_diameter_direction_and_place():
-    f = field(20.0)
-    left = f.x_um < f.size_um[0] / 2
-    angle_deg = np.full(f.shape, 30.0)
-    drawn = structures.particles(f, 1.0, 0.04, spread=0.2, aspect=3.0, angle_deg=angle_deg, where=left, wobble=0.0)
-    n, _, stats, _ = cv2.connectedComponentsWithStats((drawn > 0.5).astype(np.uint8))
-    area = np.median(stats[1:, cv2.CC_STAT_AREA])
-    assert np.sqrt(4 * area / np.pi) / f.fine_pixels_per_um == pytest.approx(1.0, rel=0.1)
-    assert drawn[:, int(0.55 * f.shape[1]) :].max() == 0
-    gy, gx = np.gradient(cv2.GaussianBlur(drawn, (0, 0), 2))
-    # Edges run along the long axes: the structure tensor's weak direction.
-    direction = 0.5 * np.degrees(np.arctan2(2 * (gx * gy).mean(), (gx**2 - gy**2).mean())) + 90
-    assert direction % 180 == pytest.approx(30, abs=4)
-
-
-@pytest.mark.parametrize("pixels_per_um", [3.0, 50.0])
-def test_laths_have_their_mean_width(pixels_per_um):
-    f = field(pixels_per_um)
-    width_um = 10 / pixels_per_um
-    zero = np.zeros(f.shape, np.int64)
-    key, edge, _ = structures.laths(f, width_um, np.zeros(f.shape, np.float32), zero, length=1e6)
-    crossings = (np.diff(key, axis=1) != 0).sum(axis=1).mean()
-    assert f.size_um[0] / crossings == pytest.approx(width_um, rel=0.05)
-    assert edge.max() < width_um
-
-
-def test_choose_cells_fills_the_share():
-    f = field(5.0)
-    cells = structures.voronoi(f, 6.0)
-    assert fields.choose_cells(f, cells.index, 0.4).mean() == pytest.approx(0.4, abs=0.03)
 
 
 # --- plans ---
@@ -185,11 +100,24 @@ def test_plan_has_the_paper_s_counts_and_keeps_specimens_apart(quiz, n_train, n_
         assert only_quiz.empty and set(table["modality"]) == {"sem"} and len(train) == 7
 
 
-def test_sizes_stay_within_the_literature_s():
-    for quiz, classes in ((1, specimens.QUIZ_1 | specimens.QUIZ_1_NONE), (2, specimens.QUIZ_2)):
-        for row in quizzes.plan(quiz, seed=5).itertuples():
-            low, high = classes[row.label].size_um
-            assert 0.99 * low <= row.size_um <= 1.01 * high
+def test_size_alone_parts_the_pairs_and_magnification_does_not():
+    """By the same recipe, at lengths that never meet; and each class has the same share of each octave as the others."""
+    tables = pd.concat([quizzes.plan(1, seed) for seed in range(5)])
+    sizes = tables.groupby("structure")["size_um"].agg(["min", "max"])
+    for name, recipe in specimens.SIZE_ONLY.items():
+        kin = next(k for k, r in specimens.QUIZ_1.items() if r.draw is recipe.draw)
+        assert kin != recipe.label
+        gap = max(sizes.loc[name, "min"] / sizes.loc[kin, "max"], sizes.loc[kin, "min"] / sizes.loc[name, "max"])
+        assert gap > 2.5, f"{name} and {kin}: {gap:.2f}"
+        # They are photographed so that their features span about as many pixels.
+        known = tables.assign(px=tables["size_um"] * tables["pixels_per_um"])
+        low, high = known.loc[known["structure"] == kin, "px"].quantile([0.05, 0.95])
+        assert known.loc[known["structure"] == name, "px"].between(low, high).mean() > 0.6, name
+    train = tables[(tables["split"] == "train")]
+    octave = np.floor(np.log2(train["pixels_per_um"]))
+    counts = pd.crosstab(octave, train["label"])
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 8
+    assert 0.12 < train["structure"].isin(list(specimens.SIZE_ONLY)).mean() < 0.3
 
 
 def test_the_plan_says_what_can_be_seen_of_each_picture():
@@ -225,12 +153,18 @@ def test_images_have_the_grey_that_the_plan_gives_them():
     """So the plan alone tells what a classifier of mean grey and contrast could know."""
     cv2.setNumThreads(1)
     table = quizzes.plan(1)
-    for row in table.groupby("label").head(2).itertuples():
+    for row in table.groupby("structure").head(1).itertuples():
         image = microscope.render_image(
-            row.label, row.parameters, row.pixels_per_um, row.modality, 0, brightness=row.brightness, contrast=row.contrast
+            row.structure,
+            row.parameters,
+            row.pixels_per_um,
+            row.modality,
+            0,
+            brightness=row.brightness,
+            contrast=row.contrast,
         )
-        assert image.mean() / 255 == pytest.approx(row.brightness, abs=0.004)
-        assert image.std() / 255 == pytest.approx(row.contrast, abs=0.004)
+        assert image.mean() / 255 == pytest.approx(row.brightness, abs=0.01)
+        assert image.std() / 255 == pytest.approx(row.contrast, abs=0.01)
 
 
 def control_accuracy(table, columns):
@@ -252,13 +186,6 @@ CONTROLS = {
 def controls_table(quiz, seed):
     table = quizzes.plan(quiz, seed)
     return table.assign(log_scale=np.log(table["pixels_per_um"]))
-
-
-@pytest.mark.parametrize("quiz, n_classes", [(1, 5), (2, 7)])
-@pytest.mark.parametrize("control", CONTROLS)
-def test_scale_and_grey_alone_stay_near_chance_on_the_default_quiz(quiz, n_classes, control):
-    correct, n = control_accuracy(controls_table(quiz, 0), CONTROLS[control])
-    assert correct <= binom.ppf(0.999, n, 1 / n_classes), f"{correct} of {n}"
 
 
 @pytest.mark.parametrize("quiz, n_classes", [(1, 5), (2, 7)])

@@ -2,59 +2,44 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from micrographs import manifest as manifests
-from microrace.figures.style import (
-    CLASS_COLOURS,
-    CLASS_MARKERS,
-    COLOURS,
-    ONE_COLUMN_IN,
-    TWO_COLUMNS_IN,
-    show_micrograph,
-    stamp,
-    wrapped,
-)
+from micrographs import NONE_OF_THESE
+from microrace.figures import style
 
 
-def training_curve(history: pd.DataFrame, *, simulated: bool) -> Figure:
-    """Loss, share of active triplets and spread of the embedding by epoch, one line a head or network."""
-    panels = [
-        ("loss", "loss"),
-        ("active_triplets", "share of active triplets"),
-        ("spread", "spread of the embedding"),
-    ]
-    # The machine's heads differ in their seed alone, and so share a colour.
-    names = list(dict.fromkeys(history["network"]))
-    colour_of = dict(zip(names, [*CLASS_COLOURS] * len(names), strict=False))
-    dash_of = dict(zip(names, ["-", "--", "-.", ":"] * len(names), strict=False))
-    figure, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS_IN, 2.1))
-    for letter, ax, (column, label) in zip("abc", axes, panels, strict=True):
-        for (network, head), rows in history.groupby(["network", "head"], sort=False):
-            first = head == history.loc[history["network"] == network, "head"].iloc[0]
-            ax.plot(rows["epoch"], rows[column], dash_of[network], color=colour_of[network], marker=".", markersize=3,
-                    label=network if first else None)  # fmt: skip
-        ax.set_xlabel("epoch")
+def training_curve(history: pd.DataFrame) -> Figure:
+    """Loss, share of active triplets and spread of the embedding by epoch: mean and range of heads, folds and machine."""
+    panels = {"loss": "loss", "active_triplets": "share of active triplets", "spread": "spread of the embedding"}
+    figure, axes = plt.subplots(1, 3, figsize=(style.TWO_COLUMNS_IN, 2.0))
+    kinds = {"machine": ("machine", style.COLOURS["machine"]), "fold": ("folds", style.COLOURS["human"])}
+    kind_of = history["network"].str.startswith("fold").map({True: "fold", False: "machine"})
+    for letter, ax, (column, label) in zip("abc", axes, panels.items(), strict=True):
+        for kind, (name, colour) in kinds.items():
+            by_epoch = history[kind_of == kind].groupby("epoch")[column].agg(["mean", "min", "max"])
+            ax.fill_between(by_epoch.index, by_epoch["min"], by_epoch["max"], color=colour, alpha=0.2, linewidth=0)
+            ax.plot(by_epoch["mean"], color=colour, label=f"{name}: mean and range of heads")
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set_ylabel(label)
+        ax.set(xlabel="epoch", ylabel=label, ylim=(0, 1.08 * history[column].max()))
         ax.set_title(letter, loc="left", fontweight="bold")
-        ax.set_ylim(0, 1.08 * history[column].max())
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), columnspacing=1.2)
-    stamp(figure, simulated, "simulated micrographs")
-    return figure
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    first, last = (
+        history.loc[history["epoch"] == e, "loss"].mean() for e in (history["epoch"].min(), history["epoch"].max())
+    )
+    return style.described(
+        figure,
+        "Did the heads learn, and did none collapse?",
+        f"Three curves over {history['epoch'].max()} epochs; mean loss {first:.3f} at first, {last:.3f} at last.",
+    )
 
 
-def explanations(
-    images: list[np.ndarray], pixels_per_um, titles: list[str], found: list, training_images: list, training_rows,
-    *, simulated: bool
-) -> Figure:  # fmt: skip
+def explanations(images: list[np.ndarray], pixels_per_um, titles: list[str], found: list, training_images: list,
+                 training_rows: pd.DataFrame) -> Figure:  # fmt: skip
     """Why the machine answered so: per image the map of what spoke for it, and its crops beside the nearest training crops.
 
     Parameters
@@ -62,102 +47,125 @@ def explanations(
     images : list of array (H, W)
     pixels_per_um : sequence of float
     titles : list of str
-    found : list of explain.Explanation
+        With the right answer and the machine's.
+    found : list of opinion.Explanation
     training_images : list of array
         By row of the training images; only those that pairs name are needed, others may be None.
     training_rows : DataFrame
         With label and pixels_per_um.
-    simulated : bool
     """
-    n_pairs = max(len(e.pairs) for e in found)
-    # Placed by hand, in inches: the layout engine gives no room to titles above rows of unequal axes.
-    left_in, row_in, picture_in, crop_in, pair_in = 0.06, 1.92, (2.0, 1.5), 0.62, 0.93
-    height_in = 0.2 + row_in * len(images) + 0.5
-    figure = plt.figure(figsize=(TWO_COLUMNS_IN, height_in))
-    figure.set_layout_engine("none")
+    figure = plt.figure(figsize=(style.TWO_COLUMNS_IN, 2.15 * len(images)))
+    grid = figure.add_gridspec(2 * len(images), 7)
+    orange = LinearSegmentedColormap.from_list("evidence", ["#D55E0000", "#D55E00B0"])
 
-    def axes_at(x, y, width, height):
-        """Axes whose upper left corner lies x from the left and y from the top."""
-        across, up = TWO_COLUMNS_IN, height_in
-        return figure.add_axes((x / across, 1 - (y + height) / up, width / across, height / up))
-
-    def crop(image, place, scale):
-        x, y, side = place
+    def crop(image, position, scale):
+        x, y, side = position
         left, top = max(0, round(x + 0.5 - side / 2)), max(0, round(y + 0.5 - side / 2))
         return image[top : top + round(side), left : left + round(side)], scale
 
-    colours = mpl.colors.LinearSegmentedColormap.from_list("evidence", ["#0072B2", "#FFFFFF", "#D55E00"])
-    overlay = None
     for i, (image, scale, title, e) in enumerate(zip(images, pixels_per_um, titles, found, strict=True)):
-        y = 0.5 + row_in * i
-        show_micrograph(axes_at(left_in, y, *picture_in), image, scale, title)
-        ax = axes_at(2 * left_in + picture_in[0], y, *picture_in)
-        show_micrograph(ax, image, scale, f"for {e.answer}\nagainst {e.runner_up}")
-        overlay = ax.imshow(e.evidence, cmap=colours, vmin=-1, vmax=1, alpha=0.55, interpolation="bilinear")
-        for k, pair in enumerate(e.pairs):
+        rows = slice(2 * i, 2 * i + 2)
+        style.show_micrograph(figure.add_subplot(grid[rows, :2]), image, scale, title)
+        ax = figure.add_subplot(grid[rows, 2:4])
+        # Where all crops agree, the map would be of one colour: it shows differences inside the image.
+        low, high = np.nanmin(e.evidence), np.nanmax(e.evidence)
+        style.show_micrograph(ax, image, scale, f"for {e.answer}\nover {e.runner_up}: {low:+.2f} to {high:+.2f}")
+        look = {"cmap": orange, "interpolation": "bilinear", "vmin": low, "vmax": max(high, low + 0.05)}
+        ax.imshow(e.evidence, extent=ax.images[0].get_extent(), **look)
+        for k, pair in enumerate(e.pairs[:3]):
             row = training_rows.iloc[pair["training_image"]]
-            source = training_images[pair["training_image"]]
-            x = 2 * picture_in[0] + 0.25 + k * pair_in
-            top, bottom = (axes_at(x, at, crop_in, crop_in) for at in (y, y + picture_in[1] - crop_in))
-            show_micrograph(top, *crop(image, pair["place"], scale), "its crops" if k == n_pairs // 2 else "", small=True)
-            training_crop = crop(source, pair["training_place"], row["pixels_per_um"])
-            show_micrograph(bottom, *training_crop, wrapped(row["label"], 14), small=True)
-    bar = figure.colorbar(overlay, cax=axes_at(1.7, height_in - 0.42, 3.5, 0.08), orientation="horizontal")
-    bar.set_label("probability of the answer minus that of the runner-up", fontsize=6.5)
-    bar.ax.tick_params(labelsize=6)
-    stamp(figure, simulated, "simulated micrographs")
-    return figure
+            top, bottom = (figure.add_subplot(grid[2 * i + r, 4 + k]) for r in (0, 1))
+            style.show_micrograph(top, *crop(image, pair["place"], scale), "of the image" if k == 1 else "", small=True)
+            known = crop(training_images[pair["training_image"]], pair["training_place"], row["pixels_per_um"])
+            style.show_micrograph(bottom, *known, style.wrapped(row["label"], 14), small=True)
+    caption = (
+        "Why these answers: the orange places spoke most for the answer; right, crops beside their nearest training crops."
+    )
+    return style.described(figure, caption, f"Micrographs with maps: {'; '.join(t.replace(chr(10), ', ') for t in titles)}.")
 
 
-def embedding(table: pd.DataFrame, *, simulated: bool) -> Figure:
+def embedding(table: pd.DataFrame) -> Figure:
     """The embedding in two dimensions (t-SNE from a PCA start): training images dots, quiz images ringed."""
-    columns = [c for c in table.columns if c.startswith("e") and c[1:].isdigit()]
-    points = table[columns].to_numpy()
-    if len(points) > 10:
-        tsne = TSNE(perplexity=min(20, (len(points) - 1) / 3), init="pca", random_state=0, metric="cosine")
-        flat = tsne.fit_transform(points)
-    else:
-        flat = PCA(2).fit_transform(points)
-    figure, ax = plt.subplots(figsize=(ONE_COLUMN_IN, 3.4))
-    names = sorted(set(table["label"]), key=lambda n: (n == manifests.NONE_OF_THESE, n))
+    points = table[[c for c in table.columns if c.startswith("e") and c[1:].isdigit()]].to_numpy()
+    perplexity = min(20, (len(points) - 1) / 3)
+    flat = TSNE(perplexity=perplexity, init="pca", random_state=0, metric="cosine").fit_transform(points)
+    figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN, 3.4))
+    names = sorted(set(table["label"]), key=lambda n: (n == NONE_OF_THESE, n))
     for i, name in enumerate(names):
-        colour = "#000000" if name == manifests.NONE_OF_THESE else CLASS_COLOURS[i % len(CLASS_COLOURS)]
-        marker = CLASS_MARKERS[i % len(CLASS_MARKERS)]
-        of_class = (table["label"] == name).to_numpy()
-        quiz = of_class & (table["split"] == "quiz").to_numpy()
+        colour = "#000000" if name == NONE_OF_THESE else style.CLASS_COLOURS[i % len(style.CLASS_COLOURS)]
+        marker = style.CLASS_MARKERS[i % len(style.CLASS_MARKERS)]
+        of_class, quiz = (table["label"] == name).to_numpy(), (table["split"] == "quiz").to_numpy()
         ax.scatter(*flat[of_class & ~quiz].T, s=11, c=colour, marker=marker, linewidths=0, alpha=0.55)
-        ax.scatter(*flat[quiz].T, s=26, facecolors=colour, edgecolors="black", marker=marker, linewidths=0.7)
-        ax.scatter([], [], s=16, c=colour, marker=marker, label=wrapped(name, 22))
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_xlabel("t-SNE 1")
-    ax.set_ylabel("t-SNE 2")
+        ax.scatter(*flat[of_class & quiz].T, s=26, fc=colour, ec="black", marker=marker, linewidths=0.7)
+        ax.scatter([], [], s=16, c=colour, marker=marker, label=style.wrapped(name, 22))
+    ax.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
     figure.legend(loc="outside lower center", ncols=2, columnspacing=1.0, handletextpad=0.3)
     ax.set_title("quiz images: large, edged in black", fontsize=7)
-    stamp(figure, simulated, "simulated")
-    return figure
+    caption = "What lies close looks alike to the machine; distances between far groups mean nothing."
+    return style.described(figure, caption, f"A map of {len(table)} images as points, coloured by {len(names)} classes.")
 
 
-def ablations(levels: pd.DataFrame, *, simulated: bool) -> Figure:
-    """Held-out accuracy of every level of every factor, with 95 % intervals; the reference first."""
-    factors = list(dict.fromkeys(levels["factor"]))
-    n_rows = len(levels) + len(factors)
-    figure, ax = plt.subplots(figsize=(ONE_COLUMN_IN, 0.6 + 0.165 * n_rows))
-    y, ticks, names = 0.0, [], []
-    for factor in factors:
-        ax.text(0.01, y, factor, transform=ax.get_yaxis_transform(), fontsize=6.5, fontweight="bold", va="center")
-        y += 1
-        for row in levels[levels["factor"] == factor].itertuples():
-            is_reference = row.level == row.reference
-            colour = COLOURS["machine"] if is_reference else "#444444"
-            ax.plot([row.accuracy_low, row.accuracy_high], [y, y], color=colour, linewidth=1.0)
-            ax.plot(row.accuracy, y, "D" if is_reference else "o", color=colour, markersize=3.8, clip_on=False)
-            ticks.append(y)
-            names.append(row.level)
-            y += 1
-    ax.set_yticks(ticks, names)
-    ax.set_ylim(y - 0.4, -0.7)
-    ax.set_xlim(0, 1)
-    ax.set_xlabel("held-out accuracy\n(95 % interval over specimens)")
-    stamp(figure, simulated, "simulated")
-    return figure
+def differences(levels: pd.DataFrame) -> Figure:
+    """Paired difference of every level from its factor's first, on images as they are, with 95 % intervals."""
+    rows = levels[(levels["condition"] == "as they are")]
+    compared = rows.dropna(subset="difference")
+    figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN * 1.25, 0.7 + 0.16 * (len(compared) + rows["factor"].nunique())))
+    names, values = [], []
+    for factor, of_factor in compared.groupby("factor", sort=False):
+        first = of_factor["reference"].iloc[0]
+        names += [f"{factor.upper()}, from {first}", *of_factor["level"]]
+        values += [(np.nan,) * 3, *of_factor[["difference", "difference_low", "difference_high"]].itertuples(index=False)]
+    sure = [low > 0 or high < 0 for _, low, high in values]
+    ax.axvline(0, **style.GUIDE)
+    told = style.dots(ax, names, *zip(*values, strict=True), [style.COLOURS["machine"] if s else "#444444" for s in sure])
+    ax.set_xlabel("difference in held-out accuracy\n(95 % interval; orange: told from 0)")
+    return style.described(figure, "What each ingredient earns, one changed at a time.", told)
+
+
+def tests(levels: pd.DataFrame, factor: str, conditions: list[str], caption: str) -> Figure:
+    """Accuracy and paired difference of one factor's levels under conditions: the zoom test and the knob test.
+
+    Parameters
+    ----------
+    levels : DataFrame
+        As `ablations.compare` gives it.
+    factor : str
+    conditions : list of str
+        In the order of the axis.
+    caption : str
+    """
+    rows = levels[(levels["factor"] == factor) & levels["condition"].isin(conditions)]
+    names = list(dict.fromkeys(rows["level"]))
+    height = 0.9 + len(conditions) * (0.1 + 0.055 * len(names))
+    figure, axes = plt.subplots(1, 2, figsize=(style.TWO_COLUMNS_IN, height), sharey=True)
+    columns = {"accuracy": "a  share right", "difference": f"b  difference from {rows['reference'].iloc[0]!r}"}
+    for ax, (column, title) in zip(axes, columns.items(), strict=True):
+        for i, name in enumerate(names):
+            of_level = rows[rows["level"] == name].set_index("condition").reindex(conditions)
+            y = np.arange(len(conditions)) + 0.7 * ((i + 0.5) / len(names) - 0.5)
+            ax.hlines(y, of_level[f"{column}_low"], of_level[f"{column}_high"], color=style.CLASS_COLOURS[i], linewidth=1)
+            look = {"color": style.CLASS_COLOURS[i], "marker": style.CLASS_MARKERS[i], "clip_on": False}
+            ax.scatter(of_level[column], y, s=12, label=name, zorder=3, **look)
+        ax.set_title(title, loc="left")
+    axes[0].set(xlim=(0, 1), xlabel="held-out accuracy (95 % interval)")
+    axes[0].set_yticks(range(len(conditions)), conditions)
+    axes[0].set_ylim(len(conditions) - 0.5, -0.5)
+    axes[1].axvline(0, **style.GUIDE)
+    axes[1].set_xlabel("difference, same images (95 % interval)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
+    told = "; ".join(f"{r.condition}, {r.level}: {r.accuracy:.2f}" for r in rows.itertuples())
+    return style.described(figure, caption, f"Dots with intervals, held-out accuracy: {told}.")
+
+
+def learning_curve(levels: pd.DataFrame) -> Figure:
+    """Held-out accuracy against the number of training images, with 95 % intervals."""
+    rows = levels[(levels["factor"] == "images") & (levels["condition"] == "as they are")]
+    rows = rows.assign(n=pd.to_numeric(rows["level"], errors="coerce").fillna(np.inf)).sort_values("n")
+    figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN, 2.2))
+    at, colour = np.arange(len(rows)), style.COLOURS["machine"]
+    ax.fill_between(at, rows["accuracy_low"], rows["accuracy_high"], color=colour, alpha=0.2, linewidth=0)
+    ax.plot(at, rows["accuracy"], marker="D", color=colour, markersize=4, clip_on=False)
+    ax.set_xticks(at, rows["level"])
+    ax.set(xlabel="training images", ylabel="held-out accuracy\n(95 % interval)", ylim=(0, 1))
+    told = "; ".join(f"{r.level} images {r.accuracy:.2f}" for r in rows.itertuples())
+    return style.described(figure, "How many training images are enough?", f"A curve: {told}.")

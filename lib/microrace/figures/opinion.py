@@ -7,96 +7,84 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from micrographs.manifest import NONE_OF_THESE
-from microrace.figures.style import COLOURS, ONE_COLUMN_IN, TWO_COLUMNS_IN, stamp, wrapped
+from micrographs import NONE_OF_THESE
+from microrace.figures import style
 
 
-def reliability(table: pd.DataFrame, *, simulated: bool) -> Figure:
-    """Share right against confidence, before and after calibration, with 95 % intervals over specimens.
+def _against(ax, table: pd.DataFrame, x: str, y: str) -> None:
+    """Draw a share with its interval against another number, beside the diagonal on which both are equal."""
+    ends = np.clip([table[y] - table[f"{y}_low"], table[f"{y}_high"] - table[y]], 0, 1)
+    _, caps, bars = ax.errorbar(table[x], table[y], ends, fmt="D", color=style.COLOURS["machine"], markersize=4, linewidth=1,
+                                capsize=2, clip_on=False)  # fmt: skip
+    top = max(table[x].max(), table[f"{y}_high"].max())
+    ax.plot([0, top], [0, top], linestyle="--", **style.GUIDE)
+
+
+def reliability(table: pd.DataFrame) -> Figure:
+    """Share right against confidence, before and after calibration, with 95 % intervals.
 
     Parameters
     ----------
     table : DataFrame
-        Of `calibration.reliability_table`, with a column ``probabilities``: "before" and "after".
-    simulated : bool
+        probabilities ("before", "after"), confidence, share_right, share_right_low, share_right_high.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS_IN * 0.72, 2.5), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(style.TWO_COLUMNS_IN * 0.72, 2.5), sharex=True, sharey=True)
     for letter, ax, (name, rows) in zip("ab", axes, table.groupby("probabilities", sort=False), strict=True):
-        ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=0.8, linestyle="--")
-        share = rows["share_right"]
-        spread = np.clip([share - rows["share_right_low"], rows["share_right_high"] - share], 0, 1)
-        ax.errorbar(rows["confidence"], rows["share_right"], spread, fmt="D", color=COLOURS["machine"], markersize=4,
-                    linewidth=1, capsize=2)  # fmt: skip
+        _against(ax, rows, "confidence", "share_right")
         ax.set_title(f"{letter}  {name} calibration", loc="left")
-        ax.set_xlabel("probability of the answer")
-        ax.set_xlim(0, 1.02)
-        ax.set_ylim(-0.02, 1.02)
-        ax.set_aspect("equal")
+        ax.set(xlabel="probability of the answer", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes[0].set_ylabel("share right, held out")
-    stamp(figure, simulated, "simulated micrographs")
-    return figure
+    told = "; ".join(f"{r.probabilities}, {r.confidence:.2f}: {r.share_right:.2f}" for r in table.itertuples())
+    return style.described(
+        figure, "Is an answer given with 80 % right in 80 % of cases?", f"Share right by probability: {told}."
+    )
 
 
-def risk_coverage(table: pd.DataFrame, ask_share: float, *, simulated: bool) -> Figure:
+def risk_coverage(table: pd.DataFrame, ask_share: float) -> Figure:
     """Accuracy on what the machine keeps against the share passed on, with its 95 % band."""
-    figure, ax = plt.subplots(figsize=(ONE_COLUMN_IN, 2.4))
-    ax.fill_between(table["passed_on"], table["accuracy_low"], table["accuracy_high"], color=COLOURS["machine"], alpha=0.2,
-                    linewidth=0)  # fmt: skip
-    ax.plot(table["passed_on"], table["accuracy"], color=COLOURS["machine"])
+    figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN, 2.4))
+    low, high, colour = table["accuracy_low"], table["accuracy_high"], style.COLOURS["machine"]
+    ax.fill_between(table["passed_on"], low, high, color=colour, alpha=0.2, linewidth=0)
+    ax.plot(table["passed_on"], table["accuracy"], color=colour, clip_on=False)
     ax.axvline(ask_share, color="#444444", linewidth=0.8, linestyle=":")
     ax.annotate("passed on here", (ask_share, 0.03), xytext=(3, 0), textcoords="offset points", fontsize=6.5)
-    ax.set_xlabel("share passed on to a person, least sure first")
-    ax.set_ylabel("accuracy on the rest, held out")
-    ax.set_xlim(0, table["passed_on"].max())
-    ax.set_ylim(0, 1.02)
-    stamp(figure, simulated, "simulated micrographs")
-    return figure
+    ax.set(xlabel="share passed on to a person, least sure first", ylabel="accuracy on the rest, held out")
+    ax.set(xlim=(0, table["passed_on"].max()), ylim=(0, 1))
+    told = style.interval(*table.iloc[0][["accuracy", "accuracy_low", "accuracy_high"]])
+    alt = f"A curve with its band; with nothing passed on, {told}; at most {table['accuracy'].max():.2f}."
+    return style.described(figure, "What is gained by asking a person about the least sure images.", alt)
 
 
-def false_alarms(table: pd.DataFrame, *, simulated: bool) -> Figure:
+def false_alarms(table: pd.DataFrame) -> Figure:
     """Realised against chosen rate of calling known structures "none of these"."""
-    figure, ax = plt.subplots(figsize=(ONE_COLUMN_IN, 2.4))
-    top = 1.1 * max(table["chosen"].max(), table["realised_high"].max())
-    ax.plot([0, top], [0, top], color="#7F7F7F", linewidth=0.8, linestyle="--")
-    spread = np.clip([table["realised"] - table["realised_low"], table["realised_high"] - table["realised"]], 0, 1)
-    ax.errorbar(table["chosen"], table["realised"], spread, fmt="D", color=COLOURS["machine"], markersize=4, linewidth=1,
-                capsize=2)  # fmt: skip
-    ax.set_xlabel("chosen rate of false alarms")
-    ax.set_ylabel(f'"{NONE_OF_THESE}" on unseen\nspecimens of known classes')
-    ax.set_xlim(0, top)
-    ax.set_ylim(-0.02 * top, top)
-    stamp(figure, simulated, "simulated micrographs")
-    return figure
+    figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN, 2.4))
+    _against(ax, table, "chosen", "realised")
+    ax.set(xlabel="chosen rate of false alarms", ylabel=f'"{NONE_OF_THESE}" on unseen\nspecimens of known classes')
+    ax.set(xlim=(0, 1.1 * table["chosen"].max()), ylim=(0, 1.1 * table["realised_high"].max()))
+    told = "; ".join(f"chosen {r.chosen:.2f}, realised {r.realised:.2f}" for r in table.itertuples())
+    return style.described(figure, f'How often a known structure is called "{NONE_OF_THESE}".', f"Rates: {told}.")
 
 
-def teams(table: pd.DataFrame, *, simulated: bool) -> Figure:
+def teams(table: pd.DataFrame) -> Figure:
     """Accuracy of machine, readers and vote, alone and together, with 95 % intervals."""
-    figure, ax = plt.subplots(figsize=(ONE_COLUMN_IN * 1.25, 0.55 + 0.27 * len(table)))
-    y = np.arange(len(table))
-    for at, row in zip(y, table.itertuples(), strict=True):
-        alone = row.against == ""
-        kind = "machine" if row.who.startswith("machine alone") else "human" if "reader" in row.who else "majority vote"
-        colour = COLOURS[kind if alone else "machine"]
-        ax.plot([row.accuracy_low, row.accuracy_high], [at, at], color=colour, linewidth=1.2)
-        ax.plot(row.accuracy, at, "o" if alone else "D", color=colour, markersize=4.5,
-                markerfacecolor="white" if alone else colour)  # fmt: skip
-    ax.set_yticks(y, [f"{w} ({n})" for w, n in zip(table["who"], table["n_asked"], strict=True)])
-    ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlim(0, 1.02)
-    ax.set_xlabel("accuracy (in brackets: images for people)")
-    stamp(figure, simulated, "simulated")
-    return figure
+    figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN * 1.25, 0.55 + 0.27 * len(table)))
+    alone = list(table["against"] == "")
+    kinds = {"machine alone": "machine", "mean reader alone": "panel mean", "vote alone": "majority vote"}
+    names = [f"{who} ({n})" for who, n in zip(table["who"], table["n_asked"], strict=True)]
+    colours = [style.COLOURS[kinds.get(who, "machine")] for who in table["who"]]
+    ends = (table[column] for column in ("accuracy", "accuracy_low", "accuracy_high"))
+    told = style.dots(ax, names, *ends, colours, hollow=alone)
+    ax.set(xlim=(0, 1), xlabel="accuracy (95 % interval)\nhollow: alone; in brackets: images for people")
+    return style.described(figure, "Machine and readers, alone and together.", told, readers=True)
 
 
 def class_bars(ax, classes: list[str], probabilities, answer: str, label: str) -> None:
     """Draw the machine's probability of each class as bars, its answer as title, and the image's own label in bold."""
-    y = np.arange(len(classes))
-    colours = [COLOURS["machine"] if name == answer else "#BBBBBB" for name in classes]
-    ax.barh(y, probabilities, color=colours, height=0.62)
-    ax.set_yticks(y, [wrapped(name, 14) for name in classes])
+    ax.barh(
+        range(len(classes)), probabilities, color=[style.COLOURS["machine"] if c == answer else "#BBBBBB" for c in classes]
+    )
+    ax.set_yticks(range(len(classes)), [style.wrapped(name, 14) for name in classes])
     for tick, name in zip(ax.get_yticklabels(), classes, strict=True):
         tick.set_fontweight("bold" if name == label else "normal")
-    ax.set_ylim(len(classes) - 0.5, -0.5)
-    ax.set_xlim(0, 1)
-    ax.set_xlabel("probability")
+    ax.set(ylim=(len(classes) - 0.5, -0.5), xlim=(0, 1), xlabel="probability")
     ax.set_title(f"machine: {answer}", fontsize=7)

@@ -1,4 +1,4 @@
-"""One style for every figure: colours, scale bars, stamps on what is simulated, files that come out the same twice."""
+"""One style for every figure: colours, scale bars, the stamp on what is simulated, files that come out the same twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from microrace.whole import written_whole
 
@@ -23,97 +22,126 @@ COLOURS = {
     "simulated human": "#56B4E9",
     "majority vote": "#009E73",
     "panel mean": "#CC79A7",
-    "image": "#7F7F7F",
 }
-MARKERS = {
-    "machine": "D",
-    "human": "o",
-    "simulated human": "o",
-    "majority vote": "s",
-    "panel mean": "^",
-    "image": "|",
-}
+MARKERS = {"machine": "D", "human": "o", "simulated human": "o", "majority vote": "s", "panel mean": "^"}
 CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8C6D1F")
 CLASS_MARKERS = "osD^vP*X"
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 7.5,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.2,
-    "figure.dpi": 150,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 300,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "microrace",
-}
+GUIDE = {"color": "#BBBBBB", "linewidth": 0.6, "zorder": 0}
 
 
 def use_style() -> None:
-    """Set matplotlib to the study's style."""
-    mpl.rcParams.update(STYLE)
+    """Set matplotlib to the study's style, whatever the user's own settings are."""
+    mpl.rcdefaults()
+    plt.style.use(Path(__file__).with_name("microrace.mplstyle"))
 
 
-def _attribution_of_run(directory: Path) -> list[str]:
-    """Whom to name for the micrographs, as notebook 01 wrote it into the run's ``dataset.json`` beside the figures."""
-    try:
-        return json.loads((directory.parent / "dataset.json").read_text(encoding="utf-8"))["attribution"]
-    except (OSError, ValueError, KeyError):
-        return []
+def described(figure: Figure, caption: str, alt: str, *, readers: bool = False, simulated: str = "") -> Figure:
+    """Say with a figure what `save` keeps beside it.
+
+    Parameters
+    ----------
+    figure : Figure
+    caption : str
+        What it shows, in a sentence.
+    alt : str
+        The same for those who cannot see it, with its main numbers.
+    readers : bool
+        Whether it shows readers' answers, which may be simulated.
+    simulated : str
+        What of it is simulated in every run, such as "quizzes".
+    """
+    figure.caption, figure.alt, figure.readers, figure.simulated = caption, alt, readers, simulated
+    return figure
 
 
-def save(
-    figure: Figure, directory, stem: str, data: pd.DataFrame | None = None, *, attribution: list[str] | None = None
-) -> Figure:
-    """Write a figure as PNG and PDF, and the numbers behind it as CSV; the same bytes on every run.
+def simulated_parts(run_dir, readers: bool = True) -> str:
+    """What of a run is simulated, by its own record.
+
+    Parameters
+    ----------
+    run_dir : path
+    readers : bool
+        Whether the panel counts.
+
+    Returns
+    -------
+    str
+        "micrographs", "panel", "micrographs and panel", or "no".
+    """
+    dataset, panel = Path(run_dir) / "dataset.json", Path(run_dir) / "panel.csv"
+    found = ["micrographs"] if dataset.is_file() and json.loads(dataset.read_text(encoding="utf-8"))["simulated"] else []
+    if readers and panel.is_file() and pd.read_csv(panel, usecols=["kind"])["kind"].str.startswith("simulated").any():
+        found.append("panel")
+    return " and ".join(found) or "no"
+
+
+def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None, *, shows_micrographs=None, caption="",
+         alt="", attribution: list[str] | None = None) -> Figure:  # fmt: skip
+    """Write a figure as PNG and PDF, the numbers behind it as CSV, and what it shows as JSON; the same bytes on every run.
+
+    The run's own record (``dataset.json`` and ``panel.csv`` beside the folder) says what is simulated: a stamp says it in
+    the figure, a column ``simulated`` in the table.
 
     Parameters
     ----------
     figure : Figure
     directory : path
-        Made when missing.
+        A run's ``figures``; made when missing.
     stem : str
         File name without its ending.
     data : DataFrame, optional
+    shows_micrographs : bool, optional
+        Whether it holds pictures, which are not this study's to publish; unless told, whether `show_micrograph` drew some.
+    caption, alt : str
+        As in `described`, in place of what the figure's own function says.
     attribution : list of str, optional
-        Whom to name for the micrographs, kept in the files' metadata (``Copyright`` of the PNG, ``Subject`` of the
-        PDF); without it, what the run's ``dataset.json`` says.
+        Whom to name for the micrographs, in the files' metadata; else what the run's ``dataset.json`` says.
 
     Returns
     -------
     Figure
         The same, so that a notebook shows it.
+
+    Raises
+    ------
+    ValueError
+        If nothing says in words what it shows.
     """
     directory = Path(directory)
-    credit = " ".join(_attribution_of_run(directory) if attribution is None else attribution) or None
+    caption, alt = caption or getattr(figure, "caption", ""), alt or getattr(figure, "alt", "")
+    if not alt:
+        raise ValueError(f"figure {stem!r} has no text for those who cannot see it; give alt= to save")
+    simulated = getattr(figure, "simulated", "") or simulated_parts(directory.parent, getattr(figure, "readers", False))
+    if simulated != "no":
+        stamp(figure, f"simulated {simulated}")
+    dataset = directory.parent / "dataset.json"
+    if attribution is None and dataset.is_file():
+        attribution = json.loads(dataset.read_text(encoding="utf-8")).get("attribution")
+    credit = " ".join(attribution or []) or None
+    if shows_micrographs is None:
+        shows_micrographs = getattr(figure, "shows_micrographs", False)
     # Software and dates are left out: they would make two equal figures differ.
-    for ending, metadata in (
-        (".png", {"Software": None, "Copyright": credit}),
-        (".pdf", {"CreationDate": None, "Producer": None, "Subject": credit}),
-    ):
+    png = {"Software": None, "Copyright": credit, "Description": alt}
+    pdf = {"CreationDate": None, "Producer": None, "Subject": credit, "Title": caption or alt}
+    for ending, metadata in ((".png", png), (".pdf", pdf)):
         with written_whole(directory / f"{stem}{ending}") as file:
             figure.savefig(file, metadata=metadata)
     if data is not None:
         with written_whole(directory / f"{stem}.csv") as file:
-            data.to_csv(file, index=False)
+            data.assign(simulated=simulated).to_csv(file, index=False)
+    record = {"alt": alt, "caption": caption, "shows_micrographs": bool(shows_micrographs), "simulated": simulated}
+    with written_whole(directory / f"{stem}.json") as file:
+        file.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     plt.close(figure)
     return figure
 
 
-def stamp(figure: Figure, simulated: bool, what: str = "simulated data") -> None:
-    """Write "simulated" at the figure's top right corner, above everything drawn."""
-    if simulated:
-        if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
-            engine.set(rect=(0, 0, 1, 1 - 0.14 / figure.get_figheight()))
-        figure.text(0.995, 1 - 0.02 / figure.get_figheight(), what, ha="right", va="top", fontsize=6.5,
-                    color="#B00020", fontweight="bold")  # fmt: skip
+def stamp(figure: Figure, what: str) -> None:
+    """Write what is simulated at the figure's top right corner, above everything drawn."""
+    if engine := figure.get_layout_engine():
+        engine.set(rect=(0, 0, 1, 1 - 0.14 / figure.get_figheight()))
+    figure.text(0.995, 1 - 0.02 / figure.get_figheight(), what, ha="right", va="top", fontsize=6.5, color="#B00020",
+                fontweight="bold")  # fmt: skip
 
 
 def scale_bar_um(width_um: float) -> float:
@@ -125,10 +153,8 @@ def scale_bar_um(width_um: float) -> float:
 
 def length_label(length_um: float) -> str:
     """A length in the unit that gives it a short number: nm, um or mm."""
-    for limit, factor, unit in ((1, 1e3, "nm"), (1e3, 1, "µm"), (math.inf, 1e-3, "mm")):
-        if length_um < limit:
-            return f"{length_um * factor:g} {unit}"
-    raise AssertionError
+    factor, unit = (1e3, "nm") if length_um < 1 else (1, "µm") if length_um < 1e3 else (1e-3, "mm")
+    return f"{length_um * factor:g} {unit}"
 
 
 def scale_bar(ax, pixels_per_um: float, small: bool = False) -> None:
@@ -136,32 +162,27 @@ def scale_bar(ax, pixels_per_um: float, small: bool = False) -> None:
 
     A bar shorter than its label has it flush right. ``small`` is for axes of about a centimetre.
     """
-    left, right = sorted(ax.get_xlim())
-    bottom, top = sorted(ax.get_ylim())
+    (left, right), (bottom, top) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
     width, height = right - left, top - bottom
     length_um = scale_bar_um(width / pixels_per_um)
     length = length_um * pixels_per_um
     x1, y = right - 0.05 * width, top - 0.05 * height
     label, tall, size = (0.44 * width, 0.24, 5) if small else (0.28 * width, 0.17, 6)
     box = max(length, label)
-    ax.add_patch(
-        mpl.patches.Rectangle(
-            (x1 - box - 0.025 * width, y - (tall - 0.025) * height), box + 0.05 * width, tall * height,
-            facecolor="black", alpha=0.65, linewidth=0, zorder=4,
-        )
-    )  # fmt: skip
-    ax.add_patch(
-        mpl.patches.Rectangle((x1 - length, y - 0.03 * height), length, 0.03 * height, facecolor="white", zorder=5)
-    )
+    corner = (x1 - box - 0.025 * width, y - (tall - 0.025) * height)
+    dark = {"facecolor": "black", "alpha": 0.65, "linewidth": 0, "zorder": 4}
+    ax.add_patch(mpl.patches.Rectangle(corner, box + 0.05 * width, tall * height, **dark))
+    bar = (x1 - length, y - 0.03 * height)
+    ax.add_patch(mpl.patches.Rectangle(bar, length, 0.03 * height, facecolor="white", linewidth=0, zorder=5))
     at, side = (x1, "right") if length < label else (x1 - length / 2, "center")
     ax.text(at, y - 0.045 * height, length_label(length_um), color="white", fontsize=size, ha=side, va="bottom", zorder=6)
 
 
 def show_micrograph(ax, image: np.ndarray, pixels_per_um: float, title: str = "", small: bool = False) -> None:
-    """Show a grey image in [0, 1] with its scale bar and no axes."""
+    """Show a grey image in [0, 1] with its scale bar and no axes, and mark the figure as one that shows micrographs."""
+    ax.figure.shows_micrographs = True
     ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     scale_bar(ax, pixels_per_um, small)
     if title:
@@ -176,6 +197,32 @@ def wrapped(name: str, width: int = 16) -> str:
             lines.append("")
         lines[-1] += part if part.endswith("+") or not part else part + " "
     return "\n".join(line.strip() for line in lines)
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A number with its 95 % interval in words, "0.97 (0.84 to 1.00)"."""
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def dots(ax, names, values, lows, highs, colours, markers="o", hollow=False) -> str:
+    """Draw a dot with its interval a row, the first on top; one colour, marker and filling for all, or a list of each.
+
+    Returns
+    -------
+    str
+        The same in words, for `described`.
+    """
+    looks = [v if isinstance(v, list) else [v] * len(names) for v in (colours, markers, hollow)]
+    told = []
+    for y, (name, *ends, colour, marker, empty) in enumerate(zip(names, values, lows, highs, *looks, strict=True)):
+        ax.plot(ends[1:], [y, y], color=colour, linewidth=1.1)
+        # A share of 1 lies on the frame.
+        filling = "white" if empty else colour
+        ax.plot(ends[0], y, marker, color=colour, markersize=4.5, mfc=filling, clip_on=False, zorder=5)
+        told.append(f"{name} {interval(*ends)}")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    return f"Dots with 95 % intervals: {'; '.join(told)}.".replace("\n", ", ")
 
 
 use_style()

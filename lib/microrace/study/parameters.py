@@ -1,27 +1,22 @@
-"""What a study is told: the parameters that notebooks declare, and the values given for them, checked."""
+"""What a study is told: the parameters that notebooks declare, and values for them, checked before anything runs."""
 
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import math
+import re
 from pathlib import Path
 
 # Parameters that the command line sets by options of their own, with the option.
-OPTIONS = {
-    "run_dir": "--study",
-    "dataset": "--dataset",
-    "panel": "--panel",
-    "jobs": "--jobs",
-    "scheduler": "--scheduler",
-}
-
-# Where and on how many cores a notebook runs does not change what it finds.
-WITHOUT_EFFECT = {"run_dir", "jobs", "scheduler"}
+OPTIONS = {"run_dir": "--study", "dataset": "--dataset", "panel": "--panel", "jobs": "--jobs", "scheduler": "--scheduler"}
+LINE = re.compile(r"(\w+): (?:str|int|float|bool) = (.+?)  # (.+)")
+# Comments that say which values there are: nothing but words in quotation marks, or a range before anything else.
+CHOICES = re.compile(r'("[^"]*"(,? or |, |$)){2,}')
+RANGE = re.compile(r"([\d.]+) to ([\d.]+)[;,:]")
 
 
-class StudyError(Exception):
+class StudyError(ValueError):
     """A study that cannot go on; the message is for the user and `exit_code` for the shell."""
 
     def __init__(self, message: str, exit_code: int = 2):
@@ -29,163 +24,99 @@ class StudyError(Exception):
         self.exit_code = exit_code
 
 
-def read_notebook(path: Path) -> dict:
-    """Return a notebook as the plain dictionary of its JSON.
+def read_notebook(path: Path) -> tuple[list[str], dict[str, tuple]]:
+    """Return the source of each cell, and the parameters that the notebook declares: name to (default, comment).
+
+    A parameter is a line ``name: type = literal  # what it is``. A computed value is refused: papermill puts the new
+    values in a cell *after* this one, so that whatever was computed here would silently keep the default's value.
 
     Raises
     ------
     StudyError
-        If the file is missing or is not a notebook.
+        If a line of the parameters cell has another form.
     """
-    try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        return notebook if notebook["cells"] else {}["no cells"]
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such notebook") from None
-    except (ValueError, KeyError, TypeError):
-        raise StudyError(f"{path}: not a notebook") from None
-
-
-def source_of(cell: dict) -> str:
-    return "".join(cell["source"])
-
-
-def default_parameters(notebook: dict) -> dict:
-    """Return the parameters a notebook declares, name to default, in the order they are written.
-
-    Papermill's own `inspect_notebook` reads them line by line with a regular expression; the syntax tree also
-    tells a literal from an expression. An expression is refused: papermill puts the new values in a cell *after*
-    this one, so whatever was computed here would silently keep the default's value.
-
-    Raises
-    ------
-    StudyError
-        If a parameter is not a literal.
-    """
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
     found = {}
-    for cell in notebook["cells"]:
-        if "parameters" not in cell.get("metadata", {}).get("tags", []):
-            continue
-        for line in ast.parse(source_of(cell)).body:
-            target = line.target if isinstance(line, ast.AnnAssign) else getattr(line, "targets", [None])[0]
-            if not isinstance(target, ast.Name):
-                raise StudyError(f"the parameters cell may only assign literals, not {ast.unparse(line)!r}")
+    for cell, source in zip(cells, sources, strict=True):
+        for line in source.splitlines() if "parameters" in cell.get("metadata", {}).get("tags", ()) else ():
             try:
-                found[target.id] = ast.literal_eval(line.value)
-            except (ValueError, TypeError):
-                raise StudyError(
-                    f"the parameter {target.id} is computed in the parameters cell ({ast.unparse(line)}); "
-                    "give a literal there and compute in a later cell"
-                ) from None
-    return found
+                name, literal, comment = LINE.fullmatch(line).groups()
+                found[name] = ast.literal_eval(literal), comment
+            except (AttributeError, ValueError, SyntaxError):
+                raise StudyError(f"{path.name}: {line!r} is no parameter; write `name: type = literal  # what`") from None
+    return sources, found
 
 
-def convert(name: str, text: str, default):
-    """Return the text of ``-p name=text`` as a value of the type of the notebook's default.
+def convert(name: str, text: str, default, comment: str):
+    """Return the text of ``-p name=text`` as a value of the default's type, among those that the comment allows.
 
     Raises
     ------
     StudyError
-        If the text is not of that type. ``1e-3`` is a number here, unlike in YAML.
+        If it is not. ``1e-3`` is a number here, unlike in YAML; no number is negative.
     """
-    kind = type(default)
+    choices = re.findall('"([^"]*)"', comment) if CHOICES.fullmatch(comment) else [text]
+    bounds = RANGE.match(comment)
+    low, high = map(float, bounds.groups()) if bounds else (0, math.inf)
+    numbers = f"from {low:g} to {high:g}" if bounds else "from 0 on"
     try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.strip().lower()]
-        if kind is int:
-            if name == "seed" and int(text) < 0:
-                raise StudyError(f"parameter seed: {text} is below 0, where no generator of random numbers starts")
-            return int(text)
-        if kind is float:
-            if not math.isfinite(float(text)):
-                raise ValueError
-            return float(text)
-        if kind is str:
-            return text
-        value = ast.literal_eval(text)
-    except (KeyError, ValueError, SyntaxError):
-        raise _mismatch(name, text, default) from None
-    if default is None:
-        return value
-    value = list(value) if kind is list and isinstance(value, tuple) else value
-    if not isinstance(value, kind):
-        raise _mismatch(name, text, default)
-    if kind in (list, tuple) and default:
-        # A list of numbers takes numbers, a list of strings strings.
-        allowed = {type(item) for item in default} | ({int} if float in map(type, default) else set())
-        if not all(type(item) in allowed for item in value):
-            raise _mismatch(name, text, default)
-    return value
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        value = type(default)(text)
+        if value in choices if isinstance(default, str) else low <= value <= high and value < math.inf:
+            return value
+    except (KeyError, ValueError):
+        pass
+    kinds = {bool: "true or false", int: f"a whole number {numbers}", float: f"a number {numbers}", str: comment}
+    raise StudyError(f"parameter {name}: {text!r} is not {kinds[type(default)]} (the default is {default!r})")
 
 
-def _mismatch(name: str, text: str, default) -> StudyError:
-    words = {bool: "true or false", int: "a whole number", float: "a finite number", list: "a list", tuple: "a tuple"}
-    wanted = words.get(type(default), f"a {type(default).__name__}")
-    return StudyError(f"parameter {name}: {text!r} is not {wanted} (the default is {default!r})")
-
-
-def given_names(given: list[str]) -> list[str]:
-    """Return the names of ``name=value`` as typed.
+def given_values(given: list[str]) -> dict[str, str]:
+    """Return ``name=value`` as typed, as name to text.
 
     Raises
     ------
     StudyError
         If one is not of that form, or a name is given twice: which of the two was meant nobody can say.
     """
-    texts = {}
+    found = {}
     for text in given:
-        name, equals, _ = text.partition("=")
-        name = name.strip()
-        if not equals or not name.isidentifier():
+        name, equals, value = text.partition("=")
+        if not equals:
             raise StudyError(f"-p {text}: write -p name=value")
-        if name in texts:
-            raise StudyError(f"parameter {name} is given twice, as {texts[name]} and {text}; leave one out")
-        texts[name] = text
-    return list(texts)
+        if name in found:
+            raise StudyError(f"parameter {name} is given twice, as {found[name]} and {value}; leave one out")
+        found[name] = value
+    return found
 
 
-def resolve_parameters(
-    declared: dict[str, dict], given: list[str], options: dict, preferred: list[str] | None = None
-) -> dict[str, dict]:
-    """Return the parameters of each notebook: its defaults, then the options, then ``name=value`` from the user.
-
-    A given name goes to every notebook that declares it.
+def resolve(declared: dict[str, dict[str, tuple]], given: dict[str, str], options: dict) -> dict[str, dict]:
+    """Return the parameters of each notebook: its defaults, then the options, then what was given.
 
     Parameters
     ----------
     declared : dict
-        Notebook name to its `default_parameters`.
-    given : list of str
-        ``name=value``, as typed.
+        Notebook name to the parameters of `read_notebook`. A given name goes to every notebook that declares it.
+    given : dict
+        Name to text.
     options : dict
-        Values for the parameters in `OPTIONS`.
-    preferred : list of str, optional
-        ``name=value`` in place of the notebooks' defaults; what is given wins.
+        Values of the parameters in `OPTIONS`.
 
     Raises
     ------
     StudyError
-        If no notebook declares a name (with the names close to it), a name is given twice, or a value is of the
-        wrong type.
+        If no notebook declares a name, or a value does not fit.
     """
-    everywhere = {name for parameters in declared.values() for name in parameters}
-    resolved = {
-        notebook: {name: options.get(name, default) for name, default in parameters.items()}
+    names = sorted({name for parameters in declared.values() for name in parameters} - set(OPTIONS))
+    for name in given:
+        if name not in names:
+            hint = f"set it with {OPTIONS[name]}" if name in OPTIONS else f"there are {', '.join(names)}"
+            raise StudyError(f"-p {name}: no notebook takes this parameter; {hint}")
+    return {
+        notebook: {
+            name: options[name] if name in options else convert(name, given[name], *p) if name in given else p[0]
+            for name, p in parameters.items()
+        }
         for notebook, parameters in declared.items()
     }
-    names = given_names(given)
-    given = [text for text in preferred or [] if text.partition("=")[0] not in names] + given
-    for text in given:
-        name, _, value = text.partition("=")
-        name = name.strip()
-        if name in OPTIONS:
-            raise StudyError(f"-p {name}: set this with {OPTIONS[name]}")
-        if name not in everywhere:
-            open_names = sorted(everywhere - set(OPTIONS))
-            close = difflib.get_close_matches(name, open_names)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(open_names)}"
-            raise StudyError(f"unknown parameter {name}: no notebook declares it; {hint}")
-        for notebook, parameters in declared.items():
-            if name in parameters:
-                resolved[notebook][name] = convert(name, value, parameters[name])
-    return resolved

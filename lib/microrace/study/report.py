@@ -1,125 +1,46 @@
-"""The report of a study: its executed notebooks and headline numbers as one page of HTML that needs no other file."""
+"""The report of a study: what it found, then its executed notebooks, as one page of HTML that needs no other file."""
 
 from __future__ import annotations
 
-import csv
+import base64
+import hashlib
+import json
 import re
 from pathlib import Path
-from typing import NamedTuple
-
-from microrace.study.records import read_json
-from readerstudy.pages import source_hash
 
 HERE = Path(__file__).parent
 # What the page is made from beside a study's own files.
-SOURCES = [HERE / name for name in ("report.py", "report.html.j2", "report-cells.html.j2", "report.css")]
-
-# The HTML that notebooks' prose and outputs may hold, beside what bleach lets through: how a text is built, and pictures.
+SOURCES = [HERE / name for name in ("report.py", "report.html.j2", "report.css")]
+# The HTML that notebooks' prose and outputs may hold beside what bleach lets through: how a text is built, and pictures.
 TAGS = (
     "p div span pre br hr h1 h2 h3 h4 h5 h6 table caption thead tbody tfoot tr th td img figure figcaption details summary "
     "sub sup del s small dl dt dd"
 ).split()
-ATTRIBUTES = {
-    "*": ["class", "id", "title"],
-    "a": ["href"],
-    "img": ["src", "alt", "width", "height"],
-    "th": ["colspan", "rowspan", "scope"],
-    "td": ["colspan", "rowspan"],
-}
+ATTRIBUTES = "class id title href src alt width height colspan rowspan scope".split()
 
 
-def simulated_parts(run_dir: Path) -> list[str]:
-    """Return which of "micrographs" and "panel" are simulated in a finished study."""
-    parts = ["micrographs"] if read_json(run_dir / "dataset.json").get("simulated") else []
-    readers = run_dir / "readers.csv"
-    if readers.is_file():
-        with open(readers, encoding="utf-8", newline="") as file:
-            if any((row.get("kind") or "").startswith("simulated") for row in csv.DictReader(file)):
-                parts.append("panel")
-    return parts
+def read_json(path: Path) -> dict:
+    """Return the dictionary that a file holds, or an empty one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _interval(found, name: str) -> str | None:
-    """Return "0.78 (0.62 to 0.89)" for {"value", "low", "high"}, or None where there is no number."""
-    entry = found.get(name) if isinstance(found, dict) else None
-    if isinstance(entry, dict):
-        value, low, high = (entry.get(key) for key in ("value", "low", "high"))
-    else:
-        value, low, high = entry, None, None
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    text = f"{value:.2f}"
-    if isinstance(low, int | float) and isinstance(high, int | float):
-        text += f" ({low:.2f} to {high:.2f})"
-    return text
+def figures_of(folder: Path) -> dict[str, dict]:
+    """Return the figures in a folder: name to what `figures.save` wrote about it, such as ``alt`` and ``caption``."""
+    return {path.stem: read_json(path.with_suffix(".json")) for path in sorted(folder.glob("*.png"))}
 
 
-class Headline(NamedTuple):
-    """What sums a study up: (who, accuracy, balanced accuracy) with "" for what is absent, and what was skipped and why."""
-
-    rows: list[tuple[str, str, str]]
-    skipped: list[str]
-
-
-def headline(run_dir: Path) -> Headline:
-    """Return the numbers that sum a study up, from ``metrics.json`` and ``comparison.json``."""
-    metrics, comparison = read_json(run_dir / "metrics.json"), read_json(run_dir / "comparison.json")
-    found = [
-        (who, *(_interval(numbers, name) or "" for name in ("accuracy", "balanced_accuracy")))
-        for who, numbers in (
-            ("machine", metrics),
-            ("scale alone", metrics.get("scale_alone")),
-            ("validation", metrics.get("validation")),
-        )
-    ]
-    found += [
-        (who, _interval(comparison, name) or "", "")
-        for who, name in (("panel mean", "panel_mean"), ("majority vote", "majority_vote"))
-    ]
-    return Headline([row for row in found if any(row[1:])], [str(reason) for reason in metrics.get("skipped") or []])
-
-
-def headline_lines(run_dir: Path) -> list[str]:
-    """Return the lines that sum a study up in a terminal."""
-    rows, skipped = headline(run_dir)
-    lines = []
-    for who, *numbers in rows:
-        named = zip(("accuracy", "balanced"), numbers, strict=True)
-        lines.append(f"  {who:<14}{', '.join(f'{name} {text}' for name, text in named if text)}")
-    lines += [f"  skipped       {reason}" for reason in skipped]
-    if simulated := simulated_parts(run_dir):
-        lines.append(f"  simulated     {' and '.join(simulated)}")
-    return lines
-
-
-class Part(NamedTuple):
-    """One notebook of the report; ``body`` and the headings are safe HTML, made by nbconvert."""
-
-    stem: str
-    title: str
-    headings: list[tuple[str, str]]
-    body: str
-
-
-def _part(path: Path, exporter, safe) -> Part:
-    """Return an executed notebook as a part of the report; `safe` marks HTML as such."""
-    import nbformat
-
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    notebook.metadata.pop("widgets", None)
-    body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"path": str(path.parents[1])}})
-    body = re.sub(r' id="cell-id=[^"]*"', "", body)  # unique in a notebook only
-    # Two notebooks may have a heading of the same name; links between notebooks become links in the page.
-    body = re.sub(r'(<h[1-6][^>]*\bid=")', rf"\g<1>{path.stem}-", body)
-    body = re.sub(r'href="#', f'href="#{path.stem}-', body)
-    body = re.sub(r'href="(?:\./)?(\d\d-[\w-]+)\.ipynb"', r'href="#\1"', body)
-    found = re.findall(r'<h([12])[^>]*\bid="([^"]*)"[^>]*>(.*?)(?:<a class="anchor-link"|</h)', body, re.DOTALL)
-    plain = [(level, safe(anchor), safe(re.sub(r"<[^>]*>", "", text).strip())) for level, anchor, text in found]
-    title = next((text for level, _, text in plain if level == "1"), path.stem)
-    return Part(path.stem, title, [(anchor, text) for level, anchor, text in plain if level == "2"], safe(body))
+def summary(run_dir: Path) -> list[str]:
+    """Return the sentences that sum a study up: what is simulated, the first claim, and what was skipped."""
+    card, metrics, comparison = (read_json(run_dir / f"{stem}.json") for stem in ("dataset", "metrics", "comparison"))
+    flags = {"micrographs": card.get("simulated"), "panel": comparison.get("simulated_panel")}
+    simulated = " and ".join(part for part, flag in flags.items() if flag)
+    why = "The numbers show what the method does, not what people can do."
+    said = [f"**Simulated: the {simulated}.** {why}"] if simulated else []
+    return [*said, *comparison.get("claims", [])[:1], *metrics.get("skipped", []), *comparison.get("skipped", [])]
 
 
 def harmless(element) -> str:
@@ -133,46 +54,53 @@ def harmless(element) -> str:
     # Here the content goes with the tag. pandas gives every table a stylesheet, which the page's own makes needless.
     text = re.sub(r"<(style|script)\b.*?</\1\s*>", "", text, flags=re.DOTALL | re.IGNORECASE)
     tags, protocols = {*bleach.ALLOWED_TAGS, *TAGS}, {*bleach.ALLOWED_PROTOCOLS, "data"}
-    return bleach.clean(text, tags=tags, attributes=ATTRIBUTES, protocols=protocols, strip=True)
+    return bleach.clean(text, tags=tags, attributes={"*": ATTRIBUTES}, protocols=protocols, strip=True)
 
 
-def render_report(run_dir: Path, executed: list[Path]) -> str:
+def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
     """Return the executed notebooks as one HTML page that needs no other file, runs no script and loads nothing.
 
     Progress bars and warnings (stderr) stay in the executed notebooks. Every text is escaped, and of the HTML in the
     notebooks' prose and outputs only harmless tags are kept: a label or a path may hold anything.
     """
     import jinja2
-    from markupsafe import Markup
+    import nbformat
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
-    loader = jinja2.FileSystemLoader(HERE)
+    figures = figures_of(run_dir / "figures")
+    first = [stem for stem in ("difference", "human-versus-machine", "training") if stem in figures][:1]
+    rows = [
+        f"| {about.get('caption', stem).replace('|', '/')} | [{stem}](#figure-{stem}) | [{stem}.csv](figures/{stem}.csv) |"
+        for stem, about in figures.items()
+    ]
+    pictures = [f"![{figures[stem].get('alt', stem)}](figures/{stem}.png)" for stem in first]
+    table = "\n".join(["| what it shows | figure and cell | table |", "|---|---|---|", *rows])
+    opening = [f"# Study {run_dir.name}", *summary(run_dir), *pictures, "## Claims, figures, tables", table]
+    cells, unplaced = [nbformat.v4.new_markdown_cell("\n\n".join(opening))], set(figures)
+    for path in executed:
+        cells.append(nbformat.v4.new_markdown_cell(f'<a id="{path.stem}"></a>'))
+        for cell in nbformat.read(path, as_version=4).cells:
+            drawn = [stem for stem in figures if "figures.save(" in cell.source and f'"{stem}"' in cell.source]
+            shown = [output for output in cell.get("outputs", ()) if "image/png" in output.get("data", ())]
+            for stem, output in zip(drawn, shown, strict=False):
+                output.metadata["image/png"] = {"alt": figures[stem].get("alt", stem)}
+            anchors = "".join(f'<a id="figure-{stem}"></a>' for stem in drawn if stem in unplaced)
+            cells += [nbformat.v4.new_markdown_cell(anchors), cell] if anchors else [cell]
+            unplaced -= set(drawn)
+    for cell in cells:
+        cell.pop("id", None)  # unique in one notebook only, and another one at each call
     exporter = HTMLExporter(
-        template_file="report-cells.html.j2",
-        extra_loaders=[loader],
-        embed_images=True,
-        sanitize_html=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
+        template_file="report.html.j2", extra_loaders=[jinja2.FileSystemLoader(HERE)], embed_images=True, sanitize_html=True,
+        exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True,
+    )  # fmt: skip
     exporter.register_filter("clean_html", harmless)
-    state = read_json(run_dir / "run.json")
-    git = state.get("git") or {}
     style = (HERE / "report.css").read_text(encoding="utf-8") + HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    rows, skipped = headline(run_dir)
-    page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return page.get_template("report.html.j2").render(
-        study=run_dir.name,
-        simulated=simulated_parts(run_dir),
-        rows=rows,
-        skipped=skipped,
-        parts=[_part(path, exporter, Markup) for path in executed],
-        style=Markup(style),
-        style_hash=source_hash(style),
-        data=(state.get("data") or {}).get("manifest", ""),
-        started=state.get("started", ""),
-        seed=state.get("seed"),
-        commit=(git.get("commit") or "no commit") + (", with changes not committed" if git.get("dirty") else ""),
-        attribution=read_json(run_dir / "dataset.json").get("attribution") or [],
-    )
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    attribution = read_json(run_dir / "dataset.json").get("attribution", [])
+    about = {"state": state, "parts": executed, "style": style, "digest": digest, "attribution": attribution}
+    resources = {"metadata": {"path": str(run_dir)}, "report": about}
+    page, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells, nbformat_minor=4), resources=resources)
+    page = re.sub(r'(<h\d[^>]*?) id="[^"]*"', r"\1", page)  # two notebooks may have a heading of the same name
+    page = page.replace(f"{run_dir.parents[1]}/", "")  # places on this computer are nobody's business
+    return re.sub(r'href="(?:\./)?(\d\d-[\w-]+)\.ipynb"', r'href="#\1"', page)  # links between notebooks

@@ -5,6 +5,8 @@ import shutil
 import pytest
 
 import toy
+from microrace import paths
+from microrace.study import runner
 from microrace.study.__main__ import main
 
 
@@ -12,34 +14,35 @@ class Toy:
     """Runs the toy study below one folder."""
 
     def __init__(self, folder, manifest):
-        self.folder, self.manifest, self.runs = folder, manifest, folder / "runs"
-        self.notebooks = toy.write_notebooks(folder / "notebooks")
-
-    @property
-    def places(self):
-        return {"notebooks_dir": self.notebooks, "chain": toy.CHAIN}
+        self.folder, self.manifest, self.run_dir = folder, manifest, folder / "runs" / "toy"
 
     def __call__(self, *parameters, study="toy", options=()) -> int:
         """The exit code of ``run``."""
         given = [word for parameter in parameters for word in ("-p", parameter)]
-        command = ["run", "--study", study, "--dataset", self.manifest, "--runs-dir", self.runs, *given, *options]
-        return main([str(word) for word in command], **self.places)
+        return main([str(word) for word in ("--study", study, "--dataset", self.manifest, *given, *options)])
 
 
 @pytest.fixture
-def toy_study(tmp_path, tiny_manifest):
+def toy_study(tmp_path, tiny_manifest, monkeypatch):
+    monkeypatch.setattr(runner, "CHAIN", toy.CHAIN)
+    monkeypatch.setattr(runner, "TRAINING", {"01-data", "02-learn"})
+    monkeypatch.setattr(paths, "NOTEBOOKS", toy.write_notebooks(tmp_path / "notebooks"))
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     return Toy(tmp_path, tiny_manifest)
 
 
-@pytest.fixture(scope="module")
-def _finished(tmp_path_factory, tiny_manifest):
-    study = Toy(tmp_path_factory.mktemp("toy"), tiny_manifest)
-    assert study() == 0
-    return study
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory):
+    return tmp_path_factory.mktemp("toy") / "runs"
 
 
 @pytest.fixture
-def finished_toy(_finished, tmp_path, tiny_manifest):
+def finished_toy(_finished, toy_study):
     """A toy study that has run; a copy, so that a test may do with it what it likes."""
-    shutil.copytree(_finished.runs, tmp_path / "runs")
-    return Toy(tmp_path, tiny_manifest)
+    if not _finished.exists():
+        assert toy_study() == 0
+        shutil.copytree(toy_study.folder / "runs", _finished)
+    else:
+        shutil.copytree(_finished, toy_study.folder / "runs")
+    return toy_study

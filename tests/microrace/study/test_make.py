@@ -5,6 +5,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,9 @@ from microrace import paths
 
 def make(*arguments, folder=paths.ROOT, **environment):
     """Run make with this interpreter in place of .venv, which is left alone."""
-    command = ["make", "--no-print-directory", "ENVIRONMENT=", f"PYTHON={sys.executable}", *arguments]
+    locked = Path(tempfile.gettempdir()) / "microrace-tests.lock"
+    locked.write_text("".join((paths.ROOT / name).read_text() for name in ("requirements.txt", "requirements-cuda.txt")))
+    command = ["make", "--no-print-directory", f"LOCKED={locked}", f"PYTHON={sys.executable}", *arguments]
     kept = {k: v for k, v in os.environ.items() if k not in ("SEED", "PARAMS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=kept | environment)
 
@@ -21,9 +25,9 @@ def make(*arguments, folder=paths.ROOT, **environment):
 def asked(*arguments) -> list[str]:
     """The words of the study's command line that make would run."""
     said = make("-n", *arguments).stdout
-    line = next(line for line in said.splitlines() if "microrace.study run" in line)
+    line = next(line for line in said.splitlines() if "microrace.study" in line)
     words = shlex.split(line)
-    return words[words.index("run") + 1 :]
+    return words[words.index("microrace.study") + 1 :]
 
 
 def values(words, option):
@@ -31,41 +35,75 @@ def values(words, option):
 
 
 @pytest.mark.parametrize(
-    "place", ["plain.csv", "two words/ümläute.csv", "it's \"quoted\".csv", "a & b; (c) <d>.csv", "back\\slash.csv"]
+    "place", ["plain.csv", "two words/ümläute.csv", 'it\'s "quoted".csv', "a & b; (c) <d>.csv", "back\\slash.csv"]
 )
 def test_any_path_reaches_the_study_as_one_word(place):
     words = asked(f"DATASET={place}", f"PANEL=panel of {place}")
     assert values(words, "--dataset") == [place] and values(words, "--panel") == [f"panel of {place}"]
 
 
-def test_parameters_go_before_the_default_seed_and_a_seed_is_asked_for():
-    words = asked("STUDY=quiz1", "PARAMS=-p seed=3")
-    assert values(words, "-p") == ["seed=3"] and values(words, "--prefer") == ["seed=0"]
-    words = asked("STUDY=quiz1", "SEED=2")
-    assert values(words, "-p") == ["seed=2"] and not values(words, "--prefer")
+def test_a_seed_is_given_where_somebody_gives_it():
+    assert "seed" not in " ".join(asked("STUDY=quiz1", "PARAMS=-p epochs=3"))
+    assert values(asked("STUDY=quiz1", "SEED=2"), "-p") == ["seed=2"]
+    assert values(asked("sweep"), "-p") == ["grid=full", "n_seeds=3"]
 
 
-def test_a_seed_given_twice_is_an_error(tmp_path):
-    shutil.copy(paths.ROOT / "Makefile", tmp_path)
-    (tmp_path / "manifest.csv").write_text("file,label\n")
-    said = make("DATASET=manifest.csv", "PARAMS=-p seed=3", "SEED=0", folder=tmp_path, PYTHONPATH=str(paths.ROOT / "lib"))
-    assert said.returncode and "parameter seed is given twice, as seed=3 and seed=0; leave one out" in said.stderr
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["DATASET=manifest.csv", "PARAMS=-p seed=3", "SEED=0"], "parameter seed is given twice, as 3 and 0; leave one out"),
+        (["DATASET=manifest.csv", "PARAMS=epochs=3"], "epochs=3: no option; a parameter is -p name=value"),
+        (["DATASET=manifest.csv", "STUDY=mein Labor"], "--study mein Labor: use letters, digits"),
+        (["DATASET=uhcsbd"], "uhcsbd: no such manifest; give one"),
+        (
+            ["STUDY=variant", "PARAMS=-p epochs=3"],
+            "no such manifest; give one (make DATASET=path/to/manifest.csv STUDY=variant)",
+        ),
+        (["quiz", "STUDY=nothere"], "nothere"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_one_sentence_and_leaves_nothing_behind(tmp_path, arguments, says):
+    checkout(tmp_path)
+    said = make(*arguments, folder=tmp_path)
+    assert said.returncode and says in said.stderr and "Traceback" not in said.stderr
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "data").exists()
 
 
-def test_targets_only_prefer_so_that_what_is_asked_for_wins():
-    words = asked("sweep", "PARAMS=-p grid=small")
-    assert values(words, "-p") == ["grid=small"] and {"grid=full", "n_seeds=3"} <= set(values(words, "--prefer"))
+def checkout(folder: Path) -> None:
+    """What make needs of the project, in another place."""
+    for name in ("Makefile", "requirements.txt", "requirements-cuda.txt", "pyproject.toml"):
+        shutil.copy(paths.ROOT / name, folder)
+    shutil.copytree(paths.ROOT / "lib", folder / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(paths.ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    (folder / "manifest.csv").write_text("file,label\n")
+
+
+def test_an_environment_through_a_link_is_refused_and_not_emptied(tmp_path):
+    checkout(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine").write_text("mine")
+    (tmp_path / ".venv").symlink_to("other")
+    command = ["make", "--no-print-directory", "env"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (
+        said.returncode and "error: .venv is a link" in said.stderr and (tmp_path / "other" / "mine").read_text() == "mine"
+    )
+
+
+def test_a_python_that_is_too_old_is_told_before_anything_is_installed(tmp_path):
+    checkout(tmp_path)
+    said = subprocess.run(["make", "env", "PYTHON3=false"], cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode and "error: Python 3.11.5 or newer is needed" in said.stderr and not (tmp_path / ".venv").exists()
 
 
 def test_the_checkouts_own_path_may_hold_spaces_and_umlauts(tmp_path):
     """In a locale that knows no umlaut, down to the message of the study itself."""
-    checkout = tmp_path / "Größe der Körner, 2"
-    checkout.mkdir()
-    shutil.copy(paths.ROOT / "Makefile", checkout)
-    shutil.copytree(paths.ROOT / "lib", checkout / "lib", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(paths.ROOT / "notebooks", checkout / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    said = make("DATASET=nicht da/größe.csv", folder=checkout, LC_ALL="C")
-    assert said.returncode and f"{checkout}/nicht da/größe.csv: no such manifest" in said.stderr
+    place = tmp_path / "Größe {der} Körner, 2"
+    place.mkdir()
+    checkout(place)
+    said = make("DATASET=nicht da/größe.csv", folder=place, LC_ALL="C")
+    assert said.returncode and f"{place}/nicht da/größe.csv: no such manifest" in said.stderr
     assert "Traceback" not in said.stderr
 
 
@@ -73,5 +111,14 @@ def test_what_is_imported_stays_compiled(tmp_path):
     """With pip's --no-compile each notebook would compile everything anew where the environment forbids to keep it."""
     assert "--no-compile" in (paths.ROOT / "Makefile").read_text()
     (tmp_path / "shown.mk").write_text("shown:\n\t@env\n")
-    shown = make("-f", str(paths.ROOT / "Makefile"), "-f", str(tmp_path / "shown.mk"), "shown", PYTHONDONTWRITEBYTECODE="1")
-    assert "PYTHONPATH=" in shown.stdout and "PYTHONDONTWRITEBYTECODE" not in shown.stdout
+    shown = make(
+        "-f",
+        str(paths.ROOT / "Makefile"),
+        "-f",
+        str(tmp_path / "shown.mk"),
+        "shown",
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONWARNINGS="error",
+    )
+    assert "PYTHONPATH=" in shown.stdout and "PYTHONSAFEPATH=1" in shown.stdout and "MALLOC_TOP_PAD_=" in shown.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in shown.stdout and "PYTHONWARNINGS" not in shown.stdout

@@ -1,16 +1,36 @@
-"""The runner: what runs again and what does not, and what a kernel finds in its environment and says in a log."""
+"""The runner: what runs again and what does not, what a study keeps, and what goes wrong around it."""
 
+import fcntl
 import json
 import os
+import pty
+import re
+import shutil
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
 import toy
-from microrace.study import runner
-from microrace.study.environment import process_settings
-from microrace.study.runner import Progress
+from microrace import paths
+from microrace.study import report, runner
+
+AS_A_PROCESS = f"""
+import sys; from pathlib import Path
+from microrace import paths; from microrace.study import runner; from microrace.study.__main__ import main
+paths.NOTEBOOKS, paths.RUNS = Path("notebooks"), Path("runs")
+runner.CHAIN, runner.TRAINING = {toy.CHAIN!r}, {{"01-data", "02-learn"}}
+code = main(["--study", "toy", *sys.argv[1:]])
+print("loaded:", *sorted({{"torch", "papermill", "nbconvert", "jinja2", "IPython"}} & set(sys.modules)))
+sys.exit(code)
+"""
+
+
+def process(toy_study, *options, **places):
+    command = [sys.executable, "-c", AS_A_PROCESS, "--dataset", str(toy_study.manifest), *options]
+    return subprocess.Popen(command, cwd=toy_study.folder, text=True, **places)
 
 
 def ran(capsys) -> set[str]:
@@ -20,94 +40,139 @@ def ran(capsys) -> set[str]:
 
 
 def test_only_what_a_change_reaches_runs_again(finished_toy, capsys):
+    capsys.readouterr()
     assert finished_toy() == 0 and not ran(capsys)
-    assert finished_toy("epochs=4") == 0 and ran(capsys) == {"02-learn", "03-show"}
+    assert finished_toy(options=["-p", "epochs=4", "--replace"]) == 0 and ran(capsys) == {"02-learn", "03-show"}
+    assert finished_toy() == 0 and not ran(capsys), "a study keeps its parameters"
     # Words alone: what it wrote is the same, and what reads that is not run.
-    path = finished_toy.notebooks / "01-data.ipynb"
+    path = paths.NOTEBOOKS / "01-data.ipynb"
     path.write_text(path.read_text().replace("Part one", "Another word"))
-    assert finished_toy("epochs=4") == 0 and ran(capsys) == {"01-data"}
-    (finished_toy.runs / "toy" / "figures" / "weights.csv").unlink()
-    assert finished_toy("epochs=4") == 0 and ran(capsys) == {"03-show"}
-    (finished_toy.runs / "toy" / "weights.pt").write_text("[]")
-    assert finished_toy("epochs=4") == 0 and "02-learn" in ran(capsys)
+    assert finished_toy() == 0 and ran(capsys) == {"01-data"}
+    (finished_toy.run_dir / "figures" / "weights.csv").unlink()
+    assert finished_toy() == 0 and ran(capsys) == {"03-show"}
+
+
+def test_a_moved_folder_has_nothing_to_do(finished_toy, monkeypatch, capsys):
+    shutil.move(finished_toy.folder / "runs", finished_toy.folder / "a {place}")
+    shutil.copytree(finished_toy.manifest.parent, finished_toy.folder / "data")
+    finished_toy.manifest = finished_toy.folder / "data" / finished_toy.manifest.name
+    monkeypatch.setattr(paths, "RUNS", finished_toy.folder / "a {place}")
+    capsys.readouterr()
+    assert finished_toy() == 0 and not ran(capsys)
+    # Braces in a folder's name mean nothing to the runner, although papermill would fill parameters in.
+    (finished_toy.folder / "a {place}" / "toy" / "metrics.json").unlink()
+    assert finished_toy() == 0 and "02-learn" in ran(capsys)
+
+
+@pytest.mark.parametrize(
+    ("file", "again"),
+    # Another style of figures does not train anything again; a page's template counts as code does.
+    [("microrace/figures/style.py", ["03-show"]), ("readerstudy/quiz.html.j2", [*toy.CHAIN])],
+)
+def test_a_changed_file_of_the_library_runs_what_uses_it(finished_toy, monkeypatch, file, again):
+    library = runner.hash_library()
+    assert file in library and not [name for name in library if name.startswith(("steelrender/", "microrace/study/"))]
+    monkeypatch.setattr(runner, "hash_library", lambda: library | {file: "changed"})
+    asked = []
+    monkeypatch.setattr(runner, "execute", lambda source, executed, parameters: asked.append(source.stem))
+    assert finished_toy() == 0 and asked == again
+
+
+def test_another_style_of_the_page_makes_the_page_anew_and_nothing_else(finished_toy, monkeypatch, tmp_path, capsys):
+    page = finished_toy.run_dir / "report.html"
+    page.write_text("old")
+    monkeypatch.setattr(report, "SOURCES", [*report.SOURCES, finished_toy.manifest])
+    capsys.readouterr()
+    assert finished_toy() == 0 and not ran(capsys) and "<html" in page.read_text()
+
+
+def test_a_finished_study_is_not_overwritten_without_being_told(finished_toy, capsys):
+    assert finished_toy("epochs=4") == 2
+    assert "toy is finished, with other parameters: epochs=4 (was 3); choose another name" in capsys.readouterr().err
+    assert finished_toy("epochs=3", "rate=1e-1") == 0, "these are the defaults"
+    assert finished_toy("grid=full") == 0, "a larger sweep is the same study"
+    assert finished_toy("grid=small") == 2 and "grid=small (was full)" in capsys.readouterr().err
+    assert finished_toy("seed=1", study="toy-seed1", options=["--like", "toy"]) == 0
+    state = json.loads((finished_toy.run_dir.with_name("toy-seed1") / "run.json").read_text())
+    assert state["given"] == {"grid": "full", "seed": "1"}
 
 
 def test_finding_nothing_to_do_loads_no_heavy_library(finished_toy):
-    assert finished_toy() == 0
-    code = (
-        "import sys, json; from microrace.study.__main__ import main; code = main(sys.argv[2:], **json.loads(sys.argv[1]));"
-        "heavy = {'numpy', 'pandas', 'torch', 'papermill', 'nbconvert', 'jinja2', 'IPython'} & set(sys.modules);"
-        "print('loaded:', *sorted(heavy)); sys.exit(code)"
-    )
-    places = json.dumps({"notebooks_dir": str(finished_toy.notebooks), "chain": toy.CHAIN})
-    words = ["run", "--study", "toy", "--runs-dir", str(finished_toy.runs)]
-    done = subprocess.run([sys.executable, "-c", code, places, *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "nothing to do" in done.stdout and done.stdout.endswith("loaded:\n")
+    said, _ = process(finished_toy, stdout=subprocess.PIPE).communicate()
+    assert "nothing to do" in said and said.endswith("loaded:\n")
 
 
-def test_a_preference_gives_way_to_what_is_asked_for(finished_toy, capsys):
-    assert finished_toy(options=["--prefer", "epochs=3"]) == 0 and not ran(capsys), "3 is the default"
-    assert finished_toy("epochs=4", options=["--prefer", "epochs=2"]) == 0 and ran(capsys)
-    assert len(json.loads((finished_toy.runs / "toy" / "weights.pt").read_text())) == 4
+def test_a_terminal_shows_the_bar_of_the_notebook_that_runs(toy_study):
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # rows and columns: a bar needs some
+    shown = b""
+    with process(toy_study, stdout=follower, stderr=follower) as started:
+        os.close(follower)
+        while True:
+            try:
+                shown += os.read(leader, 4096)
+            except OSError:  # the last process that held the terminal has gone
+                break
+        assert started.wait(timeout=200) == 0
+    os.close(leader)
+    assert re.search(r"\rlearning: 100%\|█+\| 3/3", shown.decode())
 
 
-def test_kernels_start_with_the_settings_for_memory_and_threads(toy_study):
-    """glibc and OpenMP read them when a process starts, so that setting them inside it would be too late."""
-    path = toy_study.notebooks / "02-learn.ipynb"
-    notebook = json.loads(path.read_text())
-    notebook["cells"][-1]["source"] += '\n(run / "environ.txt").write_bytes(Path("/proc/self/environ").read_bytes())'
-    path.write_text(json.dumps(notebook))
-    if not os.path.exists("/proc/self/environ"):
-        pytest.skip("this system does not tell what a process started with")
-    assert toy_study() == 0
-    started_with = (toy_study.runs / "toy" / "environ.txt").read_bytes().decode().split("\0")
-    names = dict(line.partition("=")[::2] for line in started_with)
-    assert process_settings().items() <= names.items()
+def test_two_runs_of_one_study_do_not_disturb_each_other(toy_study, capsys):
+    first = process(toy_study, "-p", "seconds=3", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    for line in first.stdout:
+        if "02-learn ..." in line:
+            break
+    assert toy_study("seed=3") == 2
+    assert "another run is working there" in capsys.readouterr().err
+    first.communicate()
+    assert first.returncode == 0 and toy_study() == 0 and "nothing to do" in capsys.readouterr().out
 
 
-def test_a_command_starts_anew_with_the_settings_that_it_lacks():
-    lacking = {k: v for k, v in os.environ.items() if k not in process_settings()}
-    code = "import os; from microrace.study import environment as e; e.restart_with_settings(); print('went on', os.environ)"
-    said = subprocess.run([sys.executable, "-c", code], env=lacking, capture_output=True, text=True, check=True).stdout
-    assert said.count("went on") == 1 and all(repr(name) in said for name in process_settings())
+def test_a_notebook_that_stops_is_told_and_goes_on_once_it_is_mended(toy_study, capsys):
+    assert toy_study("fail=out of cheese") == 1
+    told = capsys.readouterr().err
+    assert "02-learn stopped" in told and "ValueError: out of cheese" in told and "02-learn.unfinished.ipynb" in told
+    assert toy_study("fail=") == 0
+    assert ran(capsys) == {"02-learn", "03-show"}, "what was finished is not run again"
+    assert not list(toy_study.run_dir.rglob("*unfinished*"))
 
 
-class Stream:
-    """A stream that is or is not a terminal, and keeps what it is given."""
-
-    def __init__(self, terminal):
-        self.terminal, self.text = terminal, ""
-
-    def isatty(self):
-        return self.terminal
-
-    def write(self, text):
-        self.text += text
+@pytest.mark.parametrize("place", ["", "toy", "toy/notebooks"])
+def test_a_file_where_a_folder_should_be_is_told_and_left_alone(toy_study, capsys, place):
+    path = toy_study.folder / "runs" / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    assert toy_study() == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and str(path) in told and "Traceback" not in told and path.read_text() == "mine"
 
 
-def test_of_a_line_redrawn_in_a_log_only_the_end_is_kept(monkeypatch):
-    monkeypatch.delenv("MICRORACE_PROGRESS", raising=False)
-    stream = Stream(terminal=False)
-    progress = Progress(stream, "quiz1 02-train")
-    for text in ("\r 10%", "\r 50%", "\r100%\n", "a warn", "ing\n\n"):
-        progress.write(text)
-    assert stream.text == "quiz1 02-train: 100%\nquiz1 02-train: a warning\n"
+def test_a_read_only_folder_is_told_and_left_as_it_is(toy_study, capsys):
+    disk = toy_study.folder / "runs"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        assert toy_study() == 2
+    finally:
+        subprocess.run(["umount", disk])
+    told = capsys.readouterr().err
+    assert "Read-only" in told and str(disk) in told and "Traceback" not in told
 
 
-def test_a_terminal_gets_everything_as_it_comes(monkeypatch):
-    monkeypatch.delenv("MICRORACE_PROGRESS", raising=False)
-    stream = Stream(terminal=True)
-    progress = Progress(stream, "quiz1 02-train")
-    for text in ("\r 10%", "\r100%\n"):
-        progress.write(text)
-    assert stream.text == "\r 10%\r100%\n"
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{'", b"\xff\xfe\x00"], ids=["empty", "list", "cut off", "binary"])
+def test_a_spoilt_record_of_a_run_counts_as_none(finished_toy, monkeypatch, content):
+    (finished_toy.run_dir / "run.json").write_bytes(content)
+    asked = []
+    monkeypatch.setattr(runner, "execute", lambda source, executed, parameters: asked.append(source.stem))
+    assert finished_toy() == 0 and asked == [*toy.CHAIN]
 
 
-def test_every_notebook_of_the_chain_is_there_and_after_those_it_reads():
-    from microrace import paths
-
-    seen = set()
-    for name, reads in runner.CHAIN.items():
-        assert (paths.NOTEBOOKS / f"{name}.ipynb").is_file() and set(reads) <= seen
-        seen.add(name)
+def test_one_figure_is_drawn_again_without_the_others(finished_toy, capsys):
+    figure = finished_toy.run_dir / "figures" / "weights.csv"
+    figure.write_text("old")
+    assert finished_toy(options=["--figure", "weights"]) == 0 and figure.read_text().startswith("weight\n0.0")
+    assert finished_toy(options=["--figure", "wieghts"]) == 2
+    assert "no notebook that has run there draws a figure 'wieghts'" in capsys.readouterr().err
+    assert finished_toy() == 0 and "nothing to do" in capsys.readouterr().out
