@@ -59,16 +59,13 @@ class ScaleCrop(A.ImageOnlyTransform):
     fields_of_view_um : sequence of float, optional
         Physical fields of view, one of which is drawn from those that the image can supply. None leaves the
         physical scale out: the side is a random share of the image's short side.
-    max_fields : int
-        As in `scale.feasible_fields_of_view_um`.
     drawn : dict of str to (float, float)
         Geometric transformations and the strengths that are drawn.
     """
 
-    def __init__(self, crop_px: int, fields_of_view_um=None, max_fields: int = 0, drawn: dict | None = None, p: float = 1.0):
+    def __init__(self, crop_px: int, fields_of_view_um=None, drawn: dict | None = None, p: float = 1.0):
         super().__init__(p=p)
-        self.crop_px, self.fields_of_view_um, self.max_fields = crop_px, fields_of_view_um, max_fields
-        self.drawn = drawn or {}
+        self.crop_px, self.fields_of_view_um, self.drawn = crop_px, fields_of_view_um, drawn or {}
 
     @property
     def targets_as_params(self) -> list[str]:
@@ -87,7 +84,7 @@ class ScaleCrop(A.ImageOnlyTransform):
         if self.fields_of_view_um is None:
             side_px = short * math.exp(uniform(math.log(SMALLEST_SHARE), 0.0))
         else:
-            fields = feasible_fields_of_view_um(shape, pixels_per_um, self.fields_of_view_um, self.crop_px, self.max_fields)
+            fields = feasible_fields_of_view_um(shape, pixels_per_um, self.fields_of_view_um, self.crop_px)
             side_px = self.py_random.choice(fields) * pixels_per_um
         strengths = {name: uniform(*drawn) for name, drawn in self.drawn.items()}
         # The crop's upright square lies inside the image; corners of a turned one may reach over the edge.
@@ -225,16 +222,14 @@ def augmented(pipeline: A.Compose, image: np.ndarray, pixels_per_um: float, *key
     return np.ascontiguousarray(out["image"], dtype=np.float32), np.float32(math.log2(out["pixels_per_um"]))
 
 
-def build_pipeline(
-    name: str, *, crop_px: int, fields_of_view_um=None, max_fields: int = 0, without: tuple[str, ...] = ()
-) -> A.Compose:
+def build_pipeline(name: str, *, crop_px: int, fields_of_view_um=None, without: tuple[str, ...] = ()) -> A.Compose:
     """Make a named pipeline.
 
     Parameters
     ----------
     name : str
         One of `PIPELINES`: ``none`` (a random position only), ``geometric``, ``photometric`` or ``full``.
-    crop_px, fields_of_view_um, max_fields
+    crop_px, fields_of_view_um
         As in `ScaleCrop`.
     without : tuple of str
         Transformations, by their names in `TRANSFORMATIONS`, to leave out.
@@ -259,7 +254,7 @@ def build_pipeline(
         # The only kind of albumentations' transforms that moves no pixels.
         if not isinstance(change, A.ImageOnlyTransform):
             raise ValueError(f"{type(change).__name__} may change the scale without updating pixels_per_um")
-    return A.Compose([ScaleCrop(crop_px, fields_of_view_um, max_fields, drawn), *changes])
+    return A.Compose([ScaleCrop(crop_px, fields_of_view_um, drawn), *changes])
 
 
 def seeded(pipeline: A.Compose, seed: int, epoch: int, index: int) -> A.Compose:

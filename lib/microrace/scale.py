@@ -16,6 +16,8 @@ import numpy as np
 FIELDS_OF_VIEW_UM = tuple(2.5 * 2.0**i for i in range(-3, 11))
 # Without physical fields: sides of crops as shares of the image's short side.
 SHARES = (1.0, 0.7, 0.5)
+# A field of view above this share of the image's short side stands for its largest square.
+LARGEST_FIELD_SHARE = 0.95
 # A crop may have at most so many pixels for one of the image.
 MAX_UPSAMPLING = 1.5
 
@@ -80,9 +82,7 @@ def warp_crop(
     return cv2.warpAffine(region, matrix, (size_px, size_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def feasible_fields_of_view_um(
-    shape, pixels_per_um: float, fields_of_view_um, crop_px: int, max_fields: int = 0
-) -> list[float]:
+def feasible_fields_of_view_um(shape, pixels_per_um: float, fields_of_view_um, crop_px: int) -> list[float]:
     """Fields of view that an image can supply: not larger than its short side, not enlarged beyond `MAX_UPSAMPLING`.
 
     Parameters
@@ -92,8 +92,6 @@ def feasible_fields_of_view_um(
     pixels_per_um : float
     fields_of_view_um : sequence of float
     crop_px : int
-    max_fields : int
-        Keep only so many of them, the largest; 0 keeps all.
 
     Returns
     -------
@@ -104,22 +102,25 @@ def feasible_fields_of_view_um(
     smallest = min(crop_px / MAX_UPSAMPLING / pixels_per_um, largest)
     fits = [f for f in fields_of_view_um if smallest <= f <= largest]
     if fits:
-        return sorted(fits)[-max_fields:]
+        return sorted(fits)
     nearest = min(fields_of_view_um, key=lambda f: min(abs(math.log(f / smallest)), abs(math.log(f / largest))))
     return [min(max(nearest, smallest), largest)]
 
 
 def crop_positions(
-    shape, pixels_per_um: float, *, crop_px: int, fields_of_view_um=None, crops_per_field: int = 4, max_fields: int = 0
+    shape, pixels_per_um: float, *, crop_px: int, fields_of_view_um=None, crops_per_field: int = 4
 ) -> np.ndarray:
     """Where the crops lie by which an image is judged: a fixed grid at each field of view that the image can supply.
+
+    The largest square that fits the image is always among them: under another magnification an image supplies other fields
+    of view, mostly unlike those of training, and its largest square stays the same.
 
     Parameters
     ----------
     shape : (int, int)
         Height and width of the image.
     pixels_per_um : float
-    crop_px, fields_of_view_um, max_fields
+    crop_px, fields_of_view_um
         As in `feasible_fields_of_view_um`; without physical fields, the sides are `SHARES` of the image's short side.
     crops_per_field : int
         Positions at each field of view; one at a field of view that spans nearly the whole image.
@@ -131,10 +132,13 @@ def crop_positions(
     """
     height, width = shape
     if fields_of_view_um is None:
-        sides = [share * min(height, width) for share in SHARES]
+        sides = [share * min(shape) for share in SHARES]
     else:
-        feasible = feasible_fields_of_view_um(shape, pixels_per_um, fields_of_view_um, crop_px, max_fields)
+        feasible = feasible_fields_of_view_um(shape, pixels_per_um, fields_of_view_um, crop_px)
         sides = [f * pixels_per_um for f in feasible]
+        # The largest square, too: of an image that was reduced or enlarged it shows what it showed before.
+        if sides[-1] < LARGEST_FIELD_SHARE * min(shape):
+            sides.append(min(shape))
     positions = []
     for side in sides:
         # As many columns and rows as keep the positions about equally far apart both ways.

@@ -33,8 +33,8 @@ from microrace.network import EmbeddingHead, MetricLoss, OutlierScore, Prototype
 from microrace.whole import written_whole
 
 SCALE_HANDLING = ("none", "normalised", "input", "both")
-# Rate of the head that learns together with a backbone.
-NETWORK_HEAD_RATE = 1e-3
+# Learning rate of a head that learns together with its backbone.
+NETWORK_RATE = 1e-3
 # Decoded images that a process keeps while a network learns.
 _read = lru_cache(400)(read_image)
 
@@ -48,15 +48,13 @@ class TrainingConfig:
     backbone, weights : str
         As in `network.build_backbone`.
     backbone_rate : float
-        Learning rate of the backbone. At 0 it stays as it is and its features are computed once; above, every network
-        fine-tunes a backbone of its own.
+        Learning rate of the backbone as a share of `NETWORK_RATE`. At 0 it stays as it is and its features are computed
+        once; above, every network fine-tunes a backbone of its own.
     embedding_dim : int
         Dimensions of the embedding.
     scale_handling : str
         ``none``: crops of a share of the image, scale unknown; ``normalised``: crops at fixed physical fields of
         view; ``input``: heads are given log2 of the crop's scale; ``both``.
-    max_fields : int
-        Use only so many fields of view of an image, the largest; 0 takes all that its size and scale allow.
     pipeline : str
         Augmentation, one of `augment.PIPELINES`.
     without : str
@@ -94,7 +92,6 @@ class TrainingConfig:
     backbone_rate: float = 0.0
     embedding_dim: int = 16
     scale_handling: str = "both"
-    max_fields: int = 0
     pipeline: str = "full"
     without: str = ""
     augmented_crops: int = 12
@@ -119,7 +116,7 @@ class TrainingConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}")
         lowest = dict.fromkeys("epochs crops_per_epoch batch_size crop_px crops_per_field n_members".split(), 1)
-        lowest |= dict.fromkeys("augmented_crops max_train_images max_fields backbone_rate workers seed".split(), 0)
+        lowest |= dict.fromkeys("augmented_crops max_train_images backbone_rate workers seed".split(), 0)
         for name, least in {**lowest, "n_folds": 2, "embedding_dim": 2}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
@@ -141,7 +138,7 @@ class TrainingConfig:
     @property
     def cutting(self) -> dict:
         """What decides how crops are cut, for training and for judging alike."""
-        return {"crop_px": self.crop_px, "fields_of_view_um": self.fields_of_view_um, "max_fields": self.max_fields}
+        return {"crop_px": self.crop_px, "fields_of_view_um": self.fields_of_view_um}
 
     def make_pipeline(self) -> A.Compose:
         """The augmentation of training crops."""
@@ -492,8 +489,8 @@ def fit_network(rows: pd.DataFrame, labels, train_index, config: TrainingConfig)
         return head(features.float(), log2_scale)
 
     parameters = [
-        {"params": list(backbone.parameters()), "lr": config.backbone_rate},
-        {"params": [*head.parameters(), *criterion.parameters()], "lr": NETWORK_HEAD_RATE},
+        {"params": list(backbone.parameters()), "lr": NETWORK_RATE * config.backbone_rate},
+        {"params": [*head.parameters(), *criterion.parameters()], "lr": NETWORK_RATE},
     ]
     return backbone, _fit(batches, embed, criterion, parameters, labels, train_index, config)
 

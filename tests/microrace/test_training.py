@@ -85,7 +85,7 @@ def files(config=SMALL, sha256="a" * 64, pixels_per_um=2.5):
 
 @pytest.mark.parametrize(
     ("change", "which"),
-    [({"crop_px": 48}, [1, 1]), ({"crops_per_field": 1}, [1, 0]), ({"max_fields": 1}, [1, 1]), ({"seed": 1}, [1, 1]),
+    [({"crop_px": 48}, [1, 1]), ({"crops_per_field": 1}, [1, 0]), ({"seed": 1}, [1, 1]),
      ({"backbone": "test_resnet"}, [1, 1]), ({"scale_handling": "none"}, [1, 1]), ({"pipeline": "none"}, [0, 1]),
      ({"without": "noise"}, [0, 1]), ({"epochs": 3, "n_folds": 3, "embedding_dim": 4, "loss": "cross-entropy", "workers": 2,
                                        "max_train_images": 5, "scale_handling": "normalised"}, [0, 0])],
@@ -234,7 +234,7 @@ def test_the_same_seed_gives_the_same_numbers_whatever_workers_and_threads(manif
     assert not np.array_equal(different.held_out["outlier_score"], result.held_out["outlier_score"])
 
 
-@pytest.mark.parametrize("backbone_rate", [0.0, 1e-3])
+@pytest.mark.parametrize("backbone_rate", [0.0, 1.0])
 def test_a_saved_machine_answers_as_before(manifest, quiz, result, tmp_path, monkeypatch, backbone_rate):
     machine = result.machine
     if backbone_rate:
