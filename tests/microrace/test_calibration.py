@@ -1,123 +1,101 @@
-"""Calibration against loops, known temperatures and forecasters whose error is known."""
+"""Calibration against known temperatures, intervals that hold, and a limit from which on sure means sure."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from microrace import calibration
+from microrace import evaluation as ev
 
 
-def forecasts(n_specimens=400, temperature=1.0, seed=0):
-    """Labels drawn from the probabilities themselves, which are then told at another temperature."""
+def forecasts(n_specimens=300, overconfidence=1.0, seed=0):
+    """Labels drawn from the probabilities themselves, which are then told too sure."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (n_specimens * 3, 4))
-    true = softmax(logits, axis=1)
-    labels = np.array([rng.choice(4, p=p) for p in true])
-    return softmax(logits * temperature, axis=1), labels, np.repeat([f"s{i}" for i in range(n_specimens)], 3)
+    labels = np.array([rng.choice(4, p=p) for p in softmax(logits, axis=1)])
+    return softmax(logits * overconfidence, axis=1), labels, np.repeat([f"s{i}" for i in range(n_specimens)], 3)
 
 
-def test_temperature_is_found_again_and_changes_no_answer():
+def held_out(told, labels, groups, scores=None):
+    table = pd.DataFrame(told, columns=list("abcd")).assign(label=[*map("abcd".__getitem__, labels)], split_group=groups)
+    return table.assign(outlier_score=np.zeros(len(labels)) if scores is None else scores)
+
+
+def test_the_temperature_is_found_again_and_changes_no_answer():
     for overconfidence in (0.5, 1.0, 3.0):
-        told, labels, _ = forecasts(temperature=overconfidence)
-        found = calibration.fit_temperature(told, labels)
-        assert found == pytest.approx(overconfidence, rel=0.1)
-        after = calibration.calibrated(told, found)
-        assert (after.argmax(axis=1) == told.argmax(axis=1)).all()
-        np.testing.assert_allclose(after.sum(axis=1), 1)
-    # Probabilities of 0 and 1 do not break it.
-    assert np.isfinite(calibration.fit_temperature(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), [0, 1, 1]))
+        told, labels, groups = forecasts(overconfidence=overconfidence)
+        assert ev.fit_temperature(told, labels) == pytest.approx(overconfidence, rel=0.15)
+    after = ev.cross_calibrated(told, labels, groups)
+    assert (after.argmax(axis=1) == told.argmax(axis=1)).all()
+    # A specimen's own labels do not touch its probabilities.
+    changed, ours = np.where(groups == "s0", (labels + 1) % 4, labels), groups == "s0"
+    np.testing.assert_allclose(ev.cross_calibrated(told, changed, groups)[ours], after[ours])
+    np.testing.assert_array_equal(ev.cross_calibrated(told, labels, ["one"] * len(told)), told)
 
 
-def test_each_specimen_has_the_temperature_of_all_others():
-    told, labels, groups = forecasts(n_specimens=5, temperature=3)
-    after = calibration.cross_calibrated(told, labels, groups)
-    for name in np.unique(groups):
-        ours = groups == name
-        other = calibration.fit_temperature(told[~ours], labels[~ours])
-        np.testing.assert_allclose(after[ours], calibration.calibrated(told[ours], other))
-    # Its own labels do not touch it.
-    changed = labels.copy()
-    changed[groups == "s0"] = (changed[groups == "s0"] + 1) % 4
-    np.testing.assert_allclose(calibration.cross_calibrated(told, changed, groups)[groups == "s0"], after[groups == "s0"])
-    np.testing.assert_array_equal(calibration.cross_calibrated(told, labels, ["one"] * len(told)), told)
+def test_few_images_that_are_all_right_make_no_certainty():
+    told = np.tile([0.8, 0.2], (20, 1))
+    assert ev.calibrated(told, ev.fit_temperature(told, np.zeros(20, int))).max() < 0.99
 
 
-def test_calibration_error_by_an_explicit_loop_and_of_a_perfect_forecaster():
-    confidence = np.array([0.5, 0.55, 0.6, 0.9, 0.95, 1.0])
-    correct = np.array([0, 1, 1, 1, 1, 0])
-    by_hand = 0.5 * abs(2 / 3 - 0.55) + 0.5 * abs(2 / 3 - 0.95)
-    assert calibration.expected_calibration_error(confidence, correct, 2) == pytest.approx(by_hand)
-    shuffled = np.random.default_rng(1).permutation(6)
-    assert calibration.expected_calibration_error(confidence[shuffled], correct[shuffled], 2) == pytest.approx(by_hand)
-    told, labels, _ = forecasts(3000)
-    assert calibration.expected_calibration_error(told.max(axis=1), told.argmax(axis=1) == labels) < 0.02
+def test_the_report_tells_overconfidence_and_that_it_is_mended():
+    rows = ev.calibration_report(*forecasts(100, 3.0)).set_index("measure")
+    assert (rows.loc[["log loss", "Brier score"], "difference_high"] < 0).all()
+    slope, error = rows.loc["calibration slope"], rows.loc["expected calibration error"]
+    assert slope["before_high"] < 0.7 and slope["after_low"] < 1 < slope["after_high"]
+    assert np.isnan(error["after_low"]) and error["after"] < error["before"]
 
 
-def test_report_says_that_overconfidence_is_mended():
-    told, labels, groups = forecasts(temperature=3.0)
-    rows = calibration.calibration_report(told, labels, groups, n_bootstrap=200).set_index("measure")
-    assert (rows["difference_high"] < 0).all() and (rows["after"] < rows["before"]).all()
-    assert rows.loc["log loss", "before"] == pytest.approx(-np.log(told[np.arange(len(labels)), labels]).mean())
-    for k in ("before", "after", "difference"):
-        assert (rows[f"{k}_low"] <= rows[f"{k}_high"]).all()
+def test_intervals_of_a_calibrated_forecaster_hold_its_slope_and_intercept():
+    held = np.zeros(2)
+    for seed in range(60):
+        told, labels, groups = forecasts(20, seed=seed)
+        _, low, high = ev.jackknife_interval(lambda p, y: np.array(ev.calibration_measures(p, y)), groups, told, labels)
+        held += (low[2:4] <= (1, 0)) & ((1, 0) <= high[2:4])
+    assert (held >= 0.88 * 60).all()
 
 
-def test_reliability_bins_hold_every_image_once():
+def test_every_share_is_the_one_interval_and_counts_every_image():
     told, labels, groups = forecasts(40)
-    correct = told.argmax(axis=1) == labels
-    table = calibration.reliability_table(told.max(axis=1), correct, groups, n_bootstrap=100)
-    assert table["n_images"].sum() == len(labels) and table["confidence"].is_monotonic_increasing
-    assert (table["n_images"] @ table["share_right"]) == pytest.approx(correct.sum())
-    assert ((table["share_right_low"] <= table["share_right"]) & (table["share_right"] <= table["share_right_high"])).all()
-    # Where all are right the interval still has a width: that of its specimens, not of its images.
-    _, low, high = calibration.share_right(np.ones(30), ["a"] * 10 + ["b"] * 10 + ["c"] * 10)
-    assert high == 1 and low == pytest.approx(0.4385, abs=1e-3)
-
-
-def test_intervals_draw_whole_specimens():
-    rng = np.random.default_rng(0)
-    right = np.repeat(rng.random(12) < 0.6, 10).astype(float)
-    alike = calibration.share_right(right, np.repeat(np.arange(12), 10))
-    apart = calibration.share_right(right, np.arange(120))
-    assert alike[0] == apart[0] and alike[2] - alike[1] > 2 * (apart[2] - apart[1])
+    confidence, correct = told.max(axis=1), told.argmax(axis=1) == labels
+    table = ev.reliability_table(confidence, correct, groups)
+    assert table["n_images"].sum() == len(labels) and table["n_images"] @ table["share_right"] == pytest.approx(
+        correct.sum()
+    )
+    risk = ev.risk_coverage(confidence, correct, groups)
+    np.testing.assert_allclose(risk.iloc[0, 2:].astype(float), ev.share_interval(correct, groups))
+    assert risk["accuracy"].iloc[-1] > risk["accuracy"].iloc[0]
 
 
 def test_chosen_false_alarms_are_realised_on_other_specimens():
-    distance = np.random.default_rng(0).normal(size=900)
-    table = calibration.false_alarm_table(distance, np.repeat(np.arange(300), 3), (0.05, 0.2), n_bootstrap=200)
-    np.testing.assert_allclose(table["realised"], table["chosen"], atol=0.02)
-    assert ((table["realised_low"] < table["chosen"]) & (table["chosen"] < table["realised_high"])).all()
-    # A specimen far from all others is flagged whole, however often it was photographed.
-    far = np.concatenate([distance[:90], np.full(10, 99.0)])
-    groups = np.concatenate([np.repeat(np.arange(30), 3), np.full(10, 99)])
-    assert calibration.false_alarm_table(far, groups, (0.01,), n_bootstrap=10)["n_flagged"][0] >= 10
+    score, groups = np.random.default_rng(0).normal(size=600), np.repeat(np.arange(200), 3)
+    table = ev.false_alarm_table(score, groups, (0.05, 0.2))
+    np.testing.assert_allclose(table["realised"], table["chosen"], atol=0.03)
+    # None among three hundred is not known to be 0.
+    assert ev.false_alarm_table(np.zeros(600), groups, (0.01,))["realised_high"][0] > 0.005
 
 
-def test_risk_falls_as_the_least_sure_are_passed_on():
-    told, labels, groups = forecasts()
-    confidence, correct = told.max(axis=1), told.argmax(axis=1) == labels
-    table = calibration.risk_coverage(confidence, correct, groups, [0, 0.25, 0.5], n_bootstrap=100)
-    for row in table.itertuples():
-        kept = np.argsort(-confidence)[: row.n_answered]
-        assert row.accuracy == pytest.approx(correct[kept].mean())
-        assert (confidence >= row.ask_below).sum() == row.n_answered
-    assert table["accuracy"].is_monotonic_increasing and table["n_answered"].tolist() == [1200, 900, 600]
+def test_sure_means_as_often_right_as_wanted_on_other_specimens():
+    found = ev.Calibration(held_out(*forecasts(overconfidence=2.0)), list("abcd"), 0.9)
+    right, told = found.correct[found.confidence >= found.limit], found.sentence()
+    assert right.mean() > 0.9 and found.limit >= 0.9 and found.realised[1] <= 0.9 <= found.realised[2]
+    assert told.startswith("Sure") and f"{found.sure.sum()} held-out" in told
 
 
-def test_calibration_of_a_table_of_held_out_images():
-    told, labels, groups = forecasts(100, temperature=2.0)
-    classes = list("abcd")
-    held_out = pd.DataFrame(told, columns=classes).assign(
-        label=[classes[i] for i in labels], split_group=groups, distance=np.arange(300.0)
-    )
-    found = calibration.Calibration.of(held_out, classes, 0.2)
-    assert found.temperature == pytest.approx(calibration.fit_temperature(told, labels))
-    sure = calibration.calibrated(told, found.temperature).max(axis=1) >= found.ask_below
-    assert sure.mean() == pytest.approx(0.8, abs=0.01)
-    assert found.unlikeness(-1) == 0 and found.unlikeness(150) == 0.5 and found.unlikeness(1e9) == 1
-    assert calibration.Calibration.of(held_out, classes, 0).ask_below == 0
-    with pytest.raises(ValueError, match="ask a person"):
-        calibration.Calibration.of(held_out, classes, 1)
+def test_what_cannot_be_reached_is_said():
+    told, labels, groups = forecasts(5)
+    few = ev.Calibration(held_out(told, labels, groups), list("abcd"), 0.95)
+    assert few.limit == np.inf and not few.sure.all() and "cannot be reached with these images" in few.sentence()
+    guesses = ev.Calibration(held_out(told, (labels + 1) % 4, groups), list("abcd"), 0.5)
+    assert guesses.limit == np.inf and guesses.sentence().startswith("No answer is called sure")
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        ev.Calibration(held_out(told, labels, groups), list("abcd"), 1)
     with pytest.raises(ValueError, match="'e'"):
-        calibration.Calibration.of(held_out, [*classes, "e"])
+        ev.Calibration(held_out(told, labels, groups), list("abcde"))
+
+
+def test_auroc_near_one_keeps_a_width_that_specimens_set():
+    perfect, groups = np.r_[np.ones(6), np.zeros(30)], np.arange(36)
+    found = ev.auroc_interval(perfect, perfect, groups)
+    assert found["value"] == 1 and found["low"] == pytest.approx(0.79, abs=0.03) and found["high"] == pytest.approx(1)
+    assert ev.auroc_interval(perfect, perfect, groups // 3)["low"] < found["low"]

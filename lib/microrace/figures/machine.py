@@ -48,7 +48,7 @@ def explanations(images: list[np.ndarray], pixels_per_um, titles: list[str], fou
     pixels_per_um : sequence of float
     titles : list of str
         With the right answer and the machine's.
-    found : list of evaluation.Explanation
+    found : list of opinion.Explanation
     training_images : list of array
         By row of the training images; only those that pairs name are needed, others may be None.
     training_rows : DataFrame
@@ -69,9 +69,12 @@ def explanations(images: list[np.ndarray], pixels_per_um, titles: list[str], fou
         ax = figure.add_subplot(grid[rows, 2:4])
         # Where all crops agree, the map would be of one colour: it shows differences inside the image.
         style.show_micrograph(
-            ax, image, scale, f"for {e.answer}\nover {e.runner_up}: {e.evidence.min():+.2f} to {e.evidence.max():+.2f}"
+            ax,
+            image,
+            scale,
+            f"for {e.answer}\nover {e.runner_up}: {np.nanmin(e.evidence):+.2f} to {np.nanmax(e.evidence):+.2f}",
         )
-        ax.imshow(e.evidence, cmap=orange, interpolation="bilinear")
+        ax.imshow(e.evidence, cmap=orange, interpolation="bilinear", extent=ax.images[0].get_extent())
         for k, pair in enumerate(e.pairs[:3]):
             row = training_rows.iloc[pair["training_image"]]
             top, bottom = (figure.add_subplot(grid[2 * i + r, 4 + k]) for r in (0, 1))
