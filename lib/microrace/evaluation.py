@@ -126,22 +126,13 @@ def parts_table(held_out: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         by, part, n_images, n_specimens, lowest_pixels_per_um, highest_pixels_per_um, right, right_low, right_high.
     """
-    rows, table = (
-        held_out[["file", "label", "split_group", "correct"]].merge(manifest.drop(columns=["label", "split_group"])),
-        [],
-    )
+    rows, table = held_out[["file", "label", "split_group", "correct"]], []
+    rows = rows.merge(manifest[["file", "modality", "pixels_per_um"]])
     octave = 2.0 ** np.floor(np.log2(rows["pixels_per_um"]))
     for by, part in {"class": rows["label"], "modality": rows["modality"], "pixels per um from": octave}.items():
         for value, ours in rows.groupby(part):
-            specimens, scales = ours["split_group"], ours["pixels_per_um"]
-            about = (
-                by,
-                value if isinstance(value, str) else f"{value:g}",
-                len(ours),
-                specimens.nunique(),
-                scales.min(),
-                scales.max(),
-            )
+            name, specimens = value if isinstance(value, str) else f"{value:g}", ours["split_group"]
+            about = by, name, len(ours), specimens.nunique(), *ours["pixels_per_um"].agg(["min", "max"])
             table.append((*about, *share_interval(ours["correct"], specimens)))
     columns = "by part n_images n_specimens lowest_pixels_per_um highest_pixels_per_um right right_low right_high"
     return pd.DataFrame(table, columns=columns.split())
@@ -211,12 +202,12 @@ def fit_temperature(probabilities, labels) -> float:
     Labels are smoothed by 1 / (n + 2) (Platt, 1999): where few images are all right, no probability becomes surer than so
     many can show.
     """
-    found = optimize.minimize_scalar(
-        lambda t: log_loss(calibrated(probabilities, np.exp(t)), labels, 1 / (len(labels) + 2)),
-        bounds=np.log([0.05, 20]),
-        method="bounded",
-    )
-    return float(np.exp(found.x))
+    n = len(labels)
+
+    def loss(log_temperature):
+        return log_loss(calibrated(probabilities, np.exp(log_temperature)), labels, 1 / (n + 2))
+
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
 
 
 def _others(groups):
@@ -366,7 +357,8 @@ def sure_limit(confidence, correct, wanted: float) -> float:
     return max(wanted, float(sorted_down[enough[-1]])) if len(enough) else np.inf
 
 
-# Share of known structures that is passed on to a person so that fewer unknown ones are called sure.
+# Share of known structures that is passed on to a person so that fewer unknown ones are called sure; chosen on classes left
+# out of the training images, not on a quiz.
 UNTYPICAL = 0.2
 
 

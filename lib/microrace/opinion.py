@@ -318,15 +318,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not (given.out or given.report):
             raise ValueError("give --out answers.csv, --report page.html, or both")
-        if given.pixels_per_um is not None:
-            if given.manifest:
-                raise ValueError("--pixels-per-um goes with --images; in a manifest the column pixels_per_um says it")
-            mg.check_plausible(given.pixels_per_um)
+        if given.pixels_per_um is not None and given.manifest:
+            raise ValueError("--pixels-per-um goes with --images; in a manifest the column pixels_per_um says it")
         # What is wrong with the study is told before a thousand images are read.
         asked = SecondOpinion.of_run(given.run, given.wanted)
         source = given.manifest or mg.image_files(given.images)
         rows, skipped = mg.read_images(source, given.pixels_per_um)
-        answers = asked.answers(rows)
+        # In either way a person said it.
+        rows, answers = rows.replace({"scale_source": {"manifest": "as given"}}), asked.answers(rows)
         if given.out:
             with written_whole(given.out) as file:
                 answers.to_csv(file, index=False)

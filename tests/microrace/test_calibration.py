@@ -55,18 +55,6 @@ def test_intervals_of_a_calibrated_forecaster_hold_its_slope_and_intercept():
     assert (held >= 0.88 * 60).all()
 
 
-def test_every_share_is_the_one_interval_and_counts_every_image():
-    told, labels, groups = forecasts(40)
-    confidence, correct = told.max(axis=1), told.argmax(axis=1) == labels
-    table = ev.reliability_table(confidence, correct, groups)
-    assert table["n_images"].sum() == len(labels) and table["n_images"] @ table["share_right"] == pytest.approx(
-        correct.sum()
-    )
-    risk = ev.risk_coverage(confidence, correct, groups)
-    np.testing.assert_allclose(risk.iloc[0, 2:].astype(float), ev.share_interval(correct, groups))
-    assert risk["accuracy"].iloc[-1] > risk["accuracy"].iloc[0]
-
-
 def test_chosen_false_alarms_are_realised_on_other_specimens():
     score, groups = np.random.default_rng(0).normal(size=600), np.repeat(np.arange(200), 3)
     table = ev.false_alarm_table(score, groups, (0.05, 0.2))

@@ -68,13 +68,10 @@ def explanations(images: list[np.ndarray], pixels_per_um, titles: list[str], fou
         style.show_micrograph(figure.add_subplot(grid[rows, :2]), image, scale, title)
         ax = figure.add_subplot(grid[rows, 2:4])
         # Where all crops agree, the map would be of one colour: it shows differences inside the image.
-        style.show_micrograph(
-            ax,
-            image,
-            scale,
-            f"for {e.answer}\nover {e.runner_up}: {np.nanmin(e.evidence):+.2f} to {np.nanmax(e.evidence):+.2f}",
-        )
-        ax.imshow(e.evidence, cmap=orange, interpolation="bilinear", extent=ax.images[0].get_extent())
+        low, high = np.nanmin(e.evidence), np.nanmax(e.evidence)
+        style.show_micrograph(ax, image, scale, f"for {e.answer}\nover {e.runner_up}: {low:+.2f} to {high:+.2f}")
+        look = {"cmap": orange, "interpolation": "bilinear", "vmin": low, "vmax": max(high, low + 0.05)}
+        ax.imshow(e.evidence, extent=ax.images[0].get_extent(), **look)
         for k, pair in enumerate(e.pairs[:3]):
             row = training_rows.iloc[pair["training_image"]]
             top, bottom = (figure.add_subplot(grid[2 * i + r, 4 + k]) for r in (0, 1))
