@@ -29,8 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if not 1 <= given.specimens <= given.images or given.readers < 1 or not 0.02 <= given.accuracy <= 0.995:
         parser.error("give at least one reader, 1 to --images specimens, and an accuracy from 0.02 to 0.995")
-    specimen = np.arange(given.images) * given.specimens // given.images
-    table = power_table(specimen, given.readers, given.accuracy, n_quizzes=given.quizzes)
+    table = power_table(
+        np.arange(given.images) * given.specimens // given.images, given.readers, given.accuracy, n_quizzes=given.quizzes
+    )
     print(
         "Share of simulated quizzes that show the machine to be superior, and non-inferior at the margin of 0.05,\n"
         "by the true difference and by the share of an image's difficulty that machine and readers have in common\n"

@@ -67,8 +67,7 @@ def share_interval(right, groups=None, weights=None) -> tuple[float, float, floa
             return value, 0.0, 1.0
         effective = n / np.clip((off.sum() + added / (1 - extra / whole)) / within, 1, max((share @ share) * n, 1))
         quantile = stats.t.ppf(0.975, freedom)
-    low, high = proportion_confint(value * effective, effective, 2 * stats.norm.sf(quantile), "wilson")
-    return value, float(low), float(high)
+    return value, *map(float, proportion_confint(value * effective, effective, 2 * stats.norm.sf(quantile), "wilson"))
 
 
 def crossed_interval(
@@ -137,22 +136,17 @@ def crossed_interval(
         variance = readers + np.maximum(images - np.where(free > 0, left, 0), 0)
         alone = (part**2).sum(-1)
         freedom = variance**2 / (readers**2 * alone / (1 - alone) + images**2 / free_images)
-    quantile = np.where(freedom > 1e-6, stats.t.ppf(0.975, np.maximum(freedom, 1e-6)), np.inf)
-    half = quantile * np.sqrt(variance)
+    half = np.where(freedom > 1e-6, stats.t.ppf(0.975, np.maximum(freedom, 1e-6)), np.inf) * np.sqrt(variance)
     return mean - half, mean + half
-
-
-def no_discordance(n) -> np.ndarray:
-    """Largest share of discordant images that none among ``n`` leaves possible: exact, one-sided at 0.025."""
-    return 1 - 0.025 ** (1 / n)
 
 
 def difference_interval(panel, machine, groups=None, random_readers: bool | None = None, laboratories=None):
     """Machine minus panel on the same images: the difference of accuracies with its 95 % interval.
 
     `crossed_interval` of the answers' differences, but never narrower than what no discordant answer leaves possible
-    (`no_discordance`) among the effective number of images. That number is n / (1 + (m - 1) r) for n images in
-    specimens of m, with r = `UNSEEN_CORRELATION`, since few discordant answers tell nothing of their own correlation.
+    among the effective number of images: 1 - 0.025^(1 / number), exact and one-sided. That number is
+    n / (1 + (m - 1) r) for n images in specimens of m, with r = `UNSEEN_CORRELATION`, since few discordant answers tell
+    nothing of their own correlation.
 
     Parameters
     ----------
@@ -175,7 +169,7 @@ def difference_interval(panel, machine, groups=None, random_readers: bool | None
     compared /= compared.sum(-1, keepdims=True)
     specimen = _numbers(groups, lead.shape[-1])
     between = ((compared @ np.eye(specimen.max() + 1)[specimen]) ** 2).sum(-1)
-    least = no_discordance(1 / (UNSEEN_CORRELATION * between + (1 - UNSEEN_CORRELATION) * (compared**2).sum(-1)))
+    least = 1 - 0.025 ** (UNSEEN_CORRELATION * between + (1 - UNSEEN_CORRELATION) * (compared**2).sum(-1))
     low, high = np.maximum(np.minimum(low, value - least), -1), np.minimum(np.maximum(high, value + least), 1)
     return tuple(np.where(np.abs(v) <= ROUNDING, 0.0, v) for v in (value, low, high))
 

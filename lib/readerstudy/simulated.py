@@ -53,12 +53,7 @@ def visibility_terms(visibility: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def simulate(
-    cases: pd.DataFrame,
-    options: list[str],
-    *,
-    n_readers: int = 12,
-    seed: int = 0,
-    visibility: pd.DataFrame | None = None,
+    cases: pd.DataFrame, options: list[str], *, n_readers: int = 12, seed: int = 0, visibility: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Simulate a panel's answers; every row's ``kind`` is "simulated human".
 

@@ -94,7 +94,9 @@ def test_one_reader_is_one_comparison(make):
     assert "better than 1 and worse than 0 of 1 reader (smallest p-value: p = 0.031)." in " ".join(sentences)
     assert not any("vote" in sentence for sentence in sentences) and numbers["readers_are"] == "these"
     assert "this reader" in sentences[0] and any("say nothing of other readers" in s for s in sentences)
-    assert [claims.p_words(p) for p in (0.0002, 0.004, 0.05, 0.5, 1)] == "p < 0.001,p = 0.004,p = 0.05,p = 0.5,p = 1".split(",")
+    assert [claims.p_words(p) for p in (0.0002, 0.004, 0.05, 0.5, 1)] == "p < 0.001,p = 0.004,p = 0.05,p = 0.5,p = 1".split(
+        ","
+    )
 
 
 def test_a_declared_protocol_is_named_and_its_primary_endpoint_comes_first(make, tmp_path):
