@@ -76,10 +76,10 @@ def test_the_stamp_follows_the_runs_own_record(tmp_path, simulated, kinds, said)
 
 def test_pictures_are_marked_and_words_are_asked_for(tmp_path):
     figure, ax = plt.subplots()
-    with pytest.raises(ValueError, match="alt="):
+    with pytest.raises(ValueError, match="described"):
         figures.save(figure, tmp_path / "figures", "plain")
     figures.show_micrograph(ax, np.zeros((64, 64)), 2.0)
-    figures.save(figure, tmp_path / "figures", "picture", alt="a black square")
+    figures.save(figures.described(figure, "", "a black square"), tmp_path / "figures", "picture")
     assert json.loads((tmp_path / "figures" / "picture.json").read_text())["shows_micrographs"]
 
 

@@ -21,38 +21,38 @@ def difference(numbers: dict) -> Figure:
     numbers : dict
         As `readerstudy.headline` gives it.
     """
-    margin, figure = numbers["margin"], plt.figure(figsize=(style.TWO_COLUMNS_IN, 1.75))
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    margin, figure = numbers["margin"], plt.figure(figsize=(style.TWO_COLUMNS_IN, 1.85))
     leads = {"panel mean": numbers["difference"], "majority vote": numbers["difference_vote"]}
+    shares = {who: numbers[who.replace(" ", "_")] for who in ("machine", *leads)}
+    left, right = figure.subplots(1, 2)
+    told = []
+    for ax, parts, title in ((left, leads, "a  machine minus readers"), (right, shares, "b  share right")):
+        prefix = {who: "simulated " * (who != "machine" and numbers["simulated_panel"]) for who in parts}
+        names = [f"{prefix[who]}{who}" + (f"\n({part['verdict']})" if parts is leads else "") for who, part in parts.items()]
+        ends = [[part[end] for part in parts.values()] for end in ("value", "low", "high")]
+        told.append(style.dots(ax, names, *ends, *([of[who] for who in parts] for of in (style.COLOURS, style.MARKERS))))
+        ax.set_title(title, loc="left")
+    widest = 1.05 * max(margin, *(abs(lead[end]) for lead in leads.values() for end in ("low", "high")))
     left.axvspan(-margin, margin, color="#EEEEEE", zorder=0)
     left.axvline(0, **style.GUIDE)
-    names = [f"machine minus {who}\n{lead['verdict']}" for who, lead in leads.items()]
-    ends = [[lead[key] for lead in leads.values()] for key in ("value", "low", "high")]
-    told = style.dots(left, names, *ends, [style.COLOURS[who] for who in leads], [style.MARKERS[who] for who in leads])
-    widest = 1.05 * max(margin, *np.abs(np.ravel(ends)))
-    left.set(xlim=(-widest, widest), xlabel=f"difference in share right (95 % interval; grey: margin of {margin:g})")
-    left.set_title("a  better or worse than the readers?", loc="left")
-    shares = {who: numbers[who.replace(" ", "_")] for who in ("machine", *leads)}
-    ends = [[share[key] for share in shares.values()] for key in ("value", "low", "high")]
-    style.dots(right, list(shares), *ends, [style.COLOURS[who] for who in shares], [style.MARKERS[who] for who in shares])
-    right.set(xlim=(0, 1), xlabel="share right (95 % interval)")
-    right.set_title("b  the shares", loc="left")
-    return style.described(figure, "Is the machine as often right as the readers?", told, readers=True)
+    left.set(
+        xlim=(-widest, widest), xlabel=f"machine worse  ←  →  machine better\n(95 % intervals; grey: margin of {margin:g})"
+    )
+    right.set(xlim=(0, 1), xlabel="share of quiz images right\n(95 % intervals)")
+    return style.described(figure, "Is the machine as often right as the readers?", " Shares: ".join(told), readers=True)
 
 
 def human_versus_machine(readers: pd.DataFrame) -> Figure:
     """Accuracy of every decision maker with its 95 % interval, best reader first."""
-    readers = readers.dropna(subset="accuracy")
-    people = readers["kind"].isin(["human", "simulated human"])
-    rows = pd.concat([readers[~people].sort_values("accuracy", ascending=False),
-                      readers[people].sort_values(["accuracy", "decision_maker"], ascending=[False, True])])  # fmt: skip
+    rows = readers.dropna(subset="accuracy").assign(person=lambda r: r["kind"].isin(["human", "simulated human"]))
+    rows = rows.sort_values(["person", "accuracy", "decision_maker"], ascending=[True, False, True])
     figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN, 0.75 + 0.155 * len(rows)))
     simulated = rows["kind"] == "simulated human"
     prefix = np.where(rows["kind"].isin(["panel mean", "majority vote"]) & simulated.any(), "simulated ", "")
     ends = (rows[column] for column in ("accuracy", "accuracy_low", "accuracy_high"))
     looks = ([of[k] for k in rows["kind"]] for of in (style.COLOURS, style.MARKERS))
     told = style.dots(ax, prefix + rows["decision_maker"], *ends, *looks, list(simulated))
-    ax.axhline((~people).sum() - 0.5, **style.GUIDE)
+    ax.axhline((~rows["person"]).sum() - 0.5, **style.GUIDE)
     ax.set(xlim=(0, 1), xlabel=f"share of {int(rows['n_images'].max())} quiz images right\n(95 % interval)")
     return style.described(figure, "The share of quiz images that each decision maker got right.", told, readers=True)
 
@@ -69,35 +69,35 @@ def confusion_matrices(confusion: pd.DataFrame, classes: list[str]) -> Figure:
     for letter, ax, name in zip("ab", axes[0], who, strict=False):
         table = confusion[confusion["who"] == name].pivot_table("count", "truth", "answer", aggfunc="sum")
         table = table.reindex(index=right, columns=given).fillna(0)
-        n = table.sum(axis=1)
+        n = table.sum(axis=1).astype(int)
         share = table.div(n.replace(0, np.nan), axis=0)
-        labels = share.map(lambda v: f"{v:.2f}".lstrip("0") if 0 < v < 1 else ("1" if v == 1 else ""))
+        labels = share.map(lambda v: f"{v:.2f}".lstrip("0") if 0 < v < 1 else "1" if v == 1 else "")
         sns.heatmap(share, ax=ax, cmap="Blues", vmin=0, vmax=1, annot=labels, fmt="", cbar=False, square=True,
                     linewidths=0.5, linecolor="white", annot_kws={"fontsize": 6.5})  # fmt: skip
-        ax.set_title(f"{letter}  {name}, {int(n.sum())} answers", loc="left")
+        ax.set_title(f"{letter}  {name}, {n.sum()} answers", loc="left")
         ax.set_xticks(np.arange(len(given)) + 0.5, [style.wrapped(g) for g in given], rotation=90)
-        names = [f"{style.wrapped(r)}\nn = {int(n[r])}" if ax is axes[0][0] else f"n = {int(n[r])}" for r in right]
-        ax.set_yticks(np.arange(len(right)) + 0.5, names, rotation=0)
+        names = [f"{style.wrapped(r)}\n" if ax is axes[0][0] else "" for r in right]
+        ax.set_yticks(
+            np.arange(len(right)) + 0.5, [f"{name}n = {n[r]}" for name, r in zip(names, right, strict=True)], rotation=0
+        )
         ax.set(xlabel="answer", ylabel="right answer" if ax is axes[0][0] else "")
-        told += [f"{name}, {r}: {share.loc[r, r]:.2f} right of {int(n[r])}" for r in right]
+        told += [f"{name}, {r}: {share.loc[r, r]:.2f} right of {n[r]}" for r in right]
     return style.described(figure, "What is mistaken for what.", f"Two matrices of shares. {'; '.join(told)}.", readers=True)
 
 
-def hardest_images(items: pd.DataFrame, manifest: pd.DataFrame, n: int = 8) -> Figure:
-    """The images that fewest readers got right, with the right answer, the machine's, and the panel's share."""
-    shown = items.sort_values(["reader_accuracy", "machine_correct", "image"]).head(n)
-    by_file, columns = manifest.set_index("file"), 4
-    rows = -(-len(shown) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(style.TWO_COLUMNS_IN, 2.15 * rows), squeeze=False)
-    for ax in axes.ravel()[len(shown) :]:
-        ax.remove()
-    for ax, item in zip(axes.ravel(), shown.itertuples(), strict=False):
-        row = by_file.loc[item.image]
+def hardest_images(items: pd.DataFrame, manifest: pd.DataFrame) -> Figure:
+    """The eight images that fewest readers got right, with the right answer, the machine's, and the panel's share."""
+    shown = items.sort_values(["reader_accuracy", "machine_correct", "image"]).head(8)
+    by_file, told = manifest.set_index("file"), []
+    lines = max(style.wrapped(answer).count("\n") for answer in shown["machine_answer"])
+    figure, axes = style.cells(len(shown), 4, 1.85 + 0.13 * lines)
+    for ax, item in zip(axes, shown.itertuples(), strict=True):
+        row, readers = by_file.loc[item.image], f"{item.n_readers_correct} of {item.n_readers}"
         style.show_micrograph(ax, read_image(row["path"]), row["pixels_per_um"], item.truth)
         colour, mark = ("black", "right") if item.machine_correct else (style.COLOURS["machine"], "wrong")
-        said = f"machine {mark}: {style.wrapped(item.machine_answer)}"
-        ax.set_xlabel(f"{said}\nreaders right: {item.n_readers_correct} of {item.n_readers}", fontsize=6.5, color=colour)
-    told = [f"{i.truth}, {i.n_readers_correct} of {i.n_readers} readers right" for i in shown.itertuples()]
+        said = f"machine {mark}: {style.wrapped(item.machine_answer)}\nreaders right: {readers}"
+        ax.set_xlabel(said, fontsize=6.5, color=colour)
+        told.append(f"{item.truth}, {readers} readers right, machine {mark}")
     caption = "The images that the fewest readers got right."
     return style.described(figure, caption, f"Micrographs: {'; '.join(told)}.", readers=True)
 
@@ -105,21 +105,20 @@ def hardest_images(items: pd.DataFrame, manifest: pd.DataFrame, n: int = 8) -> F
 def agreement(table: pd.DataFrame) -> Figure:
     """Error consistency (kappa) of every pair: the machine with each reader, against readers with each other."""
     figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN, 1.6))
-    pairs = table.apply(lambda row: frozenset((row["role_a"], row["role_b"])), axis=1)
+    with_machine = (table[["role_a", "role_b"]] == "machine").any(axis=1)
+    between = table[["role_a", "role_b"]].isin(["machine", "reader"]).all(axis=1)
     rng, told = np.random.default_rng(0), []
-    kinds = (({"reader"}, "reader and reader", "human"), ({"machine", "reader"}, "machine and reader", "machine"))
-    for y, (roles, label, kind) in enumerate(kinds):
-        kappa = table.loc[pairs == roles, "kappa"].dropna()
+    for y, (kind, rows) in enumerate({"human": between & ~with_machine, "machine": between & with_machine}.items()):
+        kappa, label = table.loc[rows, "kappa"].dropna(), f"{'machine' if y else 'reader'} and reader"
         at = y + rng.uniform(-0.2, 0.2, len(kappa))
         ax.plot(kappa, at, style.MARKERS[kind], color=style.COLOURS[kind], markersize=3, alpha=0.6, clip_on=False)
-        if len(kappa):
-            ax.plot([kappa.mean()] * 2, [y - 0.33, y + 0.33], color="black", linewidth=1.5)
-            told.append(f"{label}, {len(kappa)} pairs, mean {kappa.mean():.2f}")
+        ax.plot([kappa.mean()] * 2, [y - 0.33, y + 0.33], color="black", linewidth=1.5)
         ax.text(1.02, y, f"{label}\n{len(kappa)} pairs", transform=ax.get_yaxis_transform(), fontsize=6.5, va="center")
+        told.append(f"{label}, {len(kappa)} pairs" + (f", mean {kappa.mean():.2f}" if len(kappa) else ""))
     ax.axvline(0, **style.GUIDE)
     ax.set(yticks=[], ylim=(-0.6, 1.6), xlabel="error consistency κ (bar: mean)")
     caption = "Does the machine err on the images on which the readers err?"
-    return style.described(figure, caption, f"Error consistency: {'; '.join(told) or 'undefined'}.", readers=True)
+    return style.described(figure, caption, f"Error consistency: {'; '.join(told)}.", readers=True)
 
 
 def power(table: pd.DataFrame, *, margin: float) -> Figure:
@@ -127,46 +126,50 @@ def power(table: pd.DataFrame, *, margin: float) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(style.TWO_COLUMNS_IN, 2.4), sharey=True)
     shown = {"superior": "a  superiority", "non_inferior": f"b  non-inferiority, margin {margin:g}"}
     for ax, (column, title) in zip(axes, shown.items(), strict=True):
-        designs = table.groupby(["n_images", "n_readers", "shared_difficulty"])
-        for i, ((n_images, n_readers, shared), rows) in enumerate(designs):
-            ax.plot(rows["true_difference"], rows[column], ("-", "--", "-.", ":")[i % 4], marker="o", markersize=3,
-                    color=style.CLASS_COLOURS[i % 8], clip_on=False,
-                    label=f"{n_images} images, {n_readers} readers, {shared:.0%} of difficulty shared")  # fmt: skip
+        for i, (shared, rows) in enumerate(table.groupby("shared_difficulty")):
+            look = {"color": style.CLASS_COLOURS[i], "marker": style.CLASS_MARKERS[i], "markersize": 3, "clip_on": False}
+            ax.plot(rows["true_difference"], rows[column], label=f"{shared:.0%}", **look)
         ax.axhline(0.8, **style.GUIDE)
         ax.set_title(title, loc="left")
-        ax.set(ylim=(0, 1), xlabel="true difference in accuracy")
+        ax.set(ylim=(0, 1), xlabel="true difference in accuracy", xticks=sorted(set(table["true_difference"])))
     axes[0].set_ylabel("share of quizzes that show it")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    size = "{} images, {} readers".format(*table[["n_images", "n_readers"]].to_numpy(int)[0])
+    title = f"{size}; share of an image's difficulty that is the same for machine and readers:"
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(handles[0]), title=title, title_fontsize=6.5)
     best = table.loc[table["superior"].idxmax()]
-    alt = f"Lines; the highest power for superiority is {best['superior']:.2f}, at {best['true_difference']:+g}."
+    alt = f"Lines, {size}; the highest power for superiority is {best['superior']:.2f}, at {best['true_difference']:+g}."
     return style.described(figure, "What a quiz of this size can show.", alt, simulated="quizzes")
 
 
 def verdicts(table: pd.DataFrame) -> Figure:
-    """Coverage, false superiority and power by quiz, one dot a panel: how far verdicts can be trusted."""
-    measures = {
-        "coverage": ("a  coverage", 0.93),
-        "false_superior": ("b  falsely superior", 0.035),
-        "power_superior": ("c  power at +0.15", 0.8),
-    }
-    quizzes = list(dict.fromkeys(table["quiz"]))
-    figure, axes = plt.subplots(1, 3, figsize=(style.TWO_COLUMNS_IN, 0.9 + 0.2 * len(quizzes)), sharey=True)
-    rng = np.random.default_rng(0)
+    """Coverage, false superiority and power by quiz and number of readers: how far verdicts can be trusted.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `readerstudy.power.verdicts_table` gives it: a row a quiz and panel.
+    """
+    measures = {"coverage": ("a  coverage", 0.93), "false_superior": ("b  falsely superior", 0.035)}
+    measures["power_superior"] = ("c  power at +0.15", 0.8)
+    table = table.assign(alike=~table["quiz"].str.contains("alike"), order=table["n_specimens"])
+    table = table.sort_values(["alike", "order"], kind="stable")
+    quizzes, panels = list(dict.fromkeys(table["quiz"])), sorted(set(table["n_readers"]))
+    figure, axes = plt.subplots(1, 3, figsize=(style.TWO_COLUMNS_IN, 0.9 + 0.27 * len(quizzes)), sharey=True)
     for ax, (column, (title, limit)) in zip(axes, measures.items(), strict=True):
         for i, (n, rows) in enumerate(table.groupby("n_readers")):
-            y = rows["quiz"].map(quizzes.index) + rng.uniform(-0.3, 0.3, len(rows))
-            label = f"{n} reader{'s' if n > 1 else ''}"
-            ax.plot(rows[column], y, ".", color=style.CLASS_COLOURS[i], markersize=2, alpha=0.7, clip_on=False, label=label)
+            found = rows.groupby("quiz")[column].agg(["min", "median", "max"]).reindex(quizzes)
+            look = {"label": f"{n} reader{'s' * (n > 1)}", "colour": plt.get_cmap("viridis")(i / len(panels)), "size": 2.5}
+            style.beside(ax, i, len(panels), found["min"], found["median"], found["max"], **look)
         ax.axvline(limit, color="black", linewidth=0.6, linestyle=":")
         ax.set_title(title, loc="left")
         ax.set_xlabel("share of quizzes")
-    axes[0].set_yticks(range(len(quizzes)), [style.wrapped(q, 26) for q in quizzes])
+    axes[0].set_yticks(range(len(quizzes)), [quiz.replace("1 specimens alike", "1 specimen") for quiz in quizzes])
     axes[0].set_ylim(len(quizzes) - 0.4, -0.6)
     axes[2].set_xlim(0, 1)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), markerscale=3)
-    alt = (f"Dots by quiz; the lowest coverage is {table['coverage'].min():.3f}, the most false superiority "
-           f"{table['false_superior'].max():.3f}; dotted: 0.93, 0.035 and 0.8.")  # fmt: skip
-    return style.described(
-        figure, "How often intervals hold the truth, verdicts are false, and a lead is shown.", alt, simulated="quizzes"
-    )
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(panels))
+    caption = "How often intervals hold the truth, verdicts are false, and a lead is shown."
+    caption += " Lines: least to most over accuracies and kinds of difficulty; dots: the median."
+    alt = f"The lowest coverage is {table['coverage'].min():.3f}, the most false superiority "
+    alt += f"{table['false_superior'].max():.3f}; dotted: 0.93, 0.035 and 0.8."
+    return style.described(figure, caption, alt, simulated="quizzes")

@@ -17,25 +17,20 @@ def training_curve(history: pd.DataFrame) -> Figure:
     """Loss, share of active triplets and spread of the embedding by epoch: mean and range of heads, folds and machine."""
     panels = {"loss": "loss", "active_triplets": "share of active triplets", "spread": "spread of the embedding"}
     figure, axes = plt.subplots(1, 3, figsize=(style.TWO_COLUMNS_IN, 2.0))
-    kinds = {"machine": ("machine", style.COLOURS["machine"]), "fold": ("folds", style.COLOURS["human"])}
-    kind_of = history["network"].str.startswith("fold").map({True: "fold", False: "machine"})
+    of_fold = history["network"].str.startswith("fold")
+    kinds = {"machine": (~of_fold, style.COLOURS["machine"]), "folds": (of_fold, style.COLOURS["human"])}
     for letter, ax, (column, label) in zip("abc", axes, panels.items(), strict=True):
-        for kind, (name, colour) in kinds.items():
-            by_epoch = history[kind_of == kind].groupby("epoch")[column].agg(["mean", "min", "max"])
+        for name, (rows, colour) in kinds.items():
+            by_epoch = history[rows].groupby("epoch")[column].agg(["mean", "min", "max"])
             ax.fill_between(by_epoch.index, by_epoch["min"], by_epoch["max"], color=colour, alpha=0.2, linewidth=0)
             ax.plot(by_epoch["mean"], color=colour, label=f"{name}: mean and range of heads")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="epoch", ylabel=label, ylim=(0, 1.08 * history[column].max()))
         ax.set_title(letter, loc="left", fontweight="bold")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    first, last = (
-        history.loc[history["epoch"] == e, "loss"].mean() for e in (history["epoch"].min(), history["epoch"].max())
-    )
-    return style.described(
-        figure,
-        "Did the heads learn, and did none collapse?",
-        f"Three curves over {history['epoch'].max()} epochs; mean loss {first:.3f} at first, {last:.3f} at last.",
-    )
+    loss = history.groupby("epoch")["loss"].mean()
+    alt = f"Three curves over {len(loss)} epochs; mean loss {loss.iloc[0]:.3f} at first, {loss.iloc[-1]:.3f} at last."
+    return style.described(figure, "Did the heads learn, and did none collapse?", alt)
 
 
 def explanations(images: list[np.ndarray], pixels_per_um, titles: list[str], found: list, training_images: list,
@@ -69,7 +64,7 @@ def explanations(images: list[np.ndarray], pixels_per_um, titles: list[str], fou
         ax = figure.add_subplot(grid[rows, 2:4])
         # Where all crops agree, the map would be of one colour: it shows differences inside the image.
         low, high = np.nanmin(e.evidence), np.nanmax(e.evidence)
-        style.show_micrograph(ax, image, scale, f"for {e.answer}\nover {e.runner_up}: {low:+.2f} to {high:+.2f}")
+        style.show_micrograph(ax, image, scale, f"for {e.answer}\nover {e.runner_up}\nby {low:+.2f} to {high:+.2f}")
         look = {"cmap": orange, "interpolation": "bilinear", "vmin": low, "vmax": max(high, low + 0.05)}
         ax.imshow(e.evidence, extent=ax.images[0].get_extent(), **look)
         for k, pair in enumerate(e.pairs[:3]):
@@ -78,9 +73,7 @@ def explanations(images: list[np.ndarray], pixels_per_um, titles: list[str], fou
             style.show_micrograph(top, *crop(image, pair["place"], scale), "of the image" if k == 1 else "", small=True)
             known = crop(training_images[pair["training_image"]], pair["training_place"], row["pixels_per_um"])
             style.show_micrograph(bottom, *known, style.wrapped(row["label"], 14), small=True)
-    caption = (
-        "Why these answers: the orange places spoke most for the answer; right, crops beside their nearest training crops."
-    )
+    caption = "Why these answers: orange places spoke most for the answer; right, crops above their nearest training crops."
     return style.described(figure, caption, f"Micrographs with maps: {'; '.join(t.replace(chr(10), ', ') for t in titles)}.")
 
 
@@ -90,11 +83,11 @@ def embedding(table: pd.DataFrame) -> Figure:
     perplexity = min(20, (len(points) - 1) / 3)
     flat = TSNE(perplexity=perplexity, init="pca", random_state=0, metric="cosine").fit_transform(points)
     figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN, 3.4))
-    names = sorted(set(table["label"]), key=lambda n: (n == NONE_OF_THESE, n))
+    names, quiz = sorted(set(table["label"]), key=lambda n: (n == NONE_OF_THESE, n)), (table["split"] == "quiz").to_numpy()
     for i, name in enumerate(names):
         colour = "#000000" if name == NONE_OF_THESE else style.CLASS_COLOURS[i % len(style.CLASS_COLOURS)]
         marker = style.CLASS_MARKERS[i % len(style.CLASS_MARKERS)]
-        of_class, quiz = (table["label"] == name).to_numpy(), (table["split"] == "quiz").to_numpy()
+        of_class = (table["label"] == name).to_numpy()
         ax.scatter(*flat[of_class & ~quiz].T, s=11, c=colour, marker=marker, linewidths=0, alpha=0.55)
         ax.scatter(*flat[of_class & quiz].T, s=26, fc=colour, ec="black", marker=marker, linewidths=0.7)
         ax.scatter([], [], s=16, c=colour, marker=marker, label=style.wrapped(name, 22))
@@ -118,6 +111,7 @@ def differences(levels: pd.DataFrame) -> Figure:
     sure = [low > 0 or high < 0 for _, low, high in values]
     ax.axvline(0, **style.GUIDE)
     told = style.dots(ax, names, *zip(*values, strict=True), [style.COLOURS["machine"] if s else "#444444" for s in sure])
+    ax.tick_params(axis="y", length=0)
     ax.set_xlabel("difference in held-out accuracy\n(95 % interval; orange: told from 0)")
     return style.described(figure, "What each ingredient earns, one changed at a time.", told)
 
@@ -142,10 +136,11 @@ def tests(levels: pd.DataFrame, factor: str, conditions: list[str], caption: str
     for ax, (column, title) in zip(axes, columns.items(), strict=True):
         for i, name in enumerate(names):
             of_level = rows[rows["level"] == name].set_index("condition").reindex(conditions)
-            y = np.arange(len(conditions)) + 0.7 * ((i + 0.5) / len(names) - 0.5)
-            ax.hlines(y, of_level[f"{column}_low"], of_level[f"{column}_high"], color=style.CLASS_COLOURS[i], linewidth=1)
-            look = {"color": style.CLASS_COLOURS[i], "marker": style.CLASS_MARKERS[i], "clip_on": False}
-            ax.scatter(of_level[column], y, s=12, label=name, zorder=3, **look)
+            ends, look = (
+                (of_level[f"{column}{end}"] for end in ("_low", "", "_high")),
+                (style.CLASS_COLOURS, style.CLASS_MARKERS),
+            )
+            style.beside(ax, i, len(names), *ends, name, *(kind[i % len(kind)] for kind in look))
         ax.set_title(title, loc="left")
     axes[0].set(xlim=(0, 1), xlabel="held-out accuracy (95 % interval)")
     axes[0].set_yticks(range(len(conditions)), conditions)
@@ -162,10 +157,8 @@ def learning_curve(levels: pd.DataFrame) -> Figure:
     rows = levels[(levels["factor"] == "images") & (levels["condition"] == "as they are")]
     rows = rows.assign(n=pd.to_numeric(rows["level"], errors="coerce").fillna(np.inf)).sort_values("n")
     figure, ax = plt.subplots(figsize=(style.ONE_COLUMN_IN, 2.2))
-    at, colour = np.arange(len(rows)), style.COLOURS["machine"]
-    ax.fill_between(at, rows["accuracy_low"], rows["accuracy_high"], color=colour, alpha=0.2, linewidth=0)
-    ax.plot(at, rows["accuracy"], marker="D", color=colour, markersize=4, clip_on=False)
-    ax.set_xticks(at, rows["level"])
+    style.band(ax, np.arange(len(rows)), rows, "accuracy", marker="D", markersize=4)
+    ax.set_xticks(range(len(rows)), rows["level"])
     ax.set(xlabel="training images", ylabel="held-out accuracy\n(95 % interval)", ylim=(0, 1))
     told = "; ".join(f"{r.level} images {r.accuracy:.2f}" for r in rows.itertuples())
     return style.described(figure, "How many training images are enough?", f"A curve: {told}.")

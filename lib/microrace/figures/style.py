@@ -16,13 +16,8 @@ from microrace.whole import written_whole
 
 ONE_COLUMN_IN, TWO_COLUMNS_IN = 3.35, 6.9
 # Okabe and Ito's colours, told apart with every common colour vision; each kind has its own marker too.
-COLOURS = {
-    "machine": "#D55E00",
-    "human": "#0072B2",
-    "simulated human": "#56B4E9",
-    "majority vote": "#009E73",
-    "panel mean": "#CC79A7",
-}
+COLOURS = {"machine": "#D55E00", "human": "#0072B2", "simulated human": "#56B4E9"}
+COLOURS |= {"majority vote": "#009E73", "panel mean": "#CC79A7"}
 MARKERS = {"machine": "D", "human": "o", "simulated human": "o", "majority vote": "s", "panel mean": "^"}
 CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8C6D1F")
 CLASS_MARKERS = "osD^vP*X"
@@ -54,6 +49,12 @@ def described(figure: Figure, caption: str, alt: str, *, readers: bool = False, 
     return figure
 
 
+def _recorded(run_dir) -> dict:
+    """What notebook 01 recorded of a run's micrographs."""
+    file = Path(run_dir) / "dataset.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
 def simulated_parts(run_dir, readers: bool = True) -> str:
     """What of a run is simulated, by its own record.
 
@@ -68,19 +69,17 @@ def simulated_parts(run_dir, readers: bool = True) -> str:
     str
         "micrographs", "panel", "micrographs and panel", or "no".
     """
-    dataset, panel = Path(run_dir) / "dataset.json", Path(run_dir) / "panel.csv"
-    found = ["micrographs"] if dataset.is_file() and json.loads(dataset.read_text(encoding="utf-8"))["simulated"] else []
+    found, panel = ["micrographs"] if _recorded(run_dir).get("simulated") else [], Path(run_dir) / "panel.csv"
     if readers and panel.is_file() and pd.read_csv(panel, usecols=["kind"])["kind"].str.startswith("simulated").any():
         found.append("panel")
     return " and ".join(found) or "no"
 
 
-def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None, *, shows_micrographs=None, caption="",
-         alt="", attribution: list[str] | None = None) -> Figure:  # fmt: skip
+def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None, *, shows_micrographs=None) -> Figure:
     """Write a figure as PNG and PDF, the numbers behind it as CSV, and what it shows as JSON; the same bytes on every run.
 
     The run's own record (``dataset.json`` and ``panel.csv`` beside the folder) says what is simulated: a stamp says it in
-    the figure, a column ``simulated`` in the table.
+    the figure, a column ``simulated`` in the table; and whom to name for the micrographs, in the files' metadata.
 
     Parameters
     ----------
@@ -92,10 +91,6 @@ def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None,
     data : DataFrame, optional
     shows_micrographs : bool, optional
         Whether it holds pictures, which are not this study's to publish; unless told, whether `show_micrograph` drew some.
-    caption, alt : str
-        As in `described`, in place of what the figure's own function says.
-    attribution : list of str, optional
-        Whom to name for the micrographs, in the files' metadata; else what the run's ``dataset.json`` says.
 
     Returns
     -------
@@ -108,28 +103,25 @@ def save(figure: Figure, directory, stem: str, data: pd.DataFrame | None = None,
         If nothing says in words what it shows.
     """
     directory = Path(directory)
-    caption, alt = caption or getattr(figure, "caption", ""), alt or getattr(figure, "alt", "")
-    if not alt:
-        raise ValueError(f"figure {stem!r} has no text for those who cannot see it; give alt= to save")
-    simulated = getattr(figure, "simulated", "") or simulated_parts(directory.parent, getattr(figure, "readers", False))
+    if not getattr(figure, "alt", ""):
+        raise ValueError(f"figure {stem!r} has no text for those who cannot see it; let figures.described give it one")
+    simulated = figure.simulated or simulated_parts(directory.parent, figure.readers)
     if simulated != "no":
         stamp(figure, f"simulated {simulated}")
-    dataset = directory.parent / "dataset.json"
-    if attribution is None and dataset.is_file():
-        attribution = json.loads(dataset.read_text(encoding="utf-8")).get("attribution")
-    credit = " ".join(attribution or []) or None
+    credit = " ".join(_recorded(directory.parent).get("attribution", ())) or None
     if shows_micrographs is None:
         shows_micrographs = getattr(figure, "shows_micrographs", False)
     # Software and dates are left out: they would make two equal figures differ.
-    png = {"Software": None, "Copyright": credit, "Description": alt}
-    pdf = {"CreationDate": None, "Producer": None, "Subject": credit, "Title": caption or alt}
+    png = {"Software": None, "Copyright": credit, "Description": figure.alt}
+    pdf = {"CreationDate": None, "Producer": None, "Subject": credit, "Title": figure.caption}
     for ending, metadata in ((".png", png), (".pdf", pdf)):
         with written_whole(directory / f"{stem}{ending}") as file:
             figure.savefig(file, metadata=metadata)
     if data is not None:
         with written_whole(directory / f"{stem}.csv") as file:
             data.assign(simulated=simulated).to_csv(file, index=False)
-    record = {"alt": alt, "caption": caption, "shows_micrographs": bool(shows_micrographs), "simulated": simulated}
+    record = {"alt": figure.alt, "caption": figure.caption}
+    record |= {"shows_micrographs": bool(shows_micrographs), "simulated": simulated}
     with written_whole(directory / f"{stem}.json") as file:
         file.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     plt.close(figure)
@@ -189,6 +181,15 @@ def show_micrograph(ax, image: np.ndarray, pixels_per_um: float, title: str = ""
         ax.set_title(title, fontsize=6 if small else 7, pad=2 if small else 6)
 
 
+def cells(n: int, columns: int, height_in: float) -> tuple[Figure, np.ndarray]:
+    """A figure of two columns' width with axes for n pictures, so many side by side."""
+    rows = -(-n // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(TWO_COLUMNS_IN, height_in * rows), squeeze=False)
+    for ax in axes.ravel()[n:]:
+        ax.remove()
+    return figure, axes.ravel()[:n]
+
+
 def wrapped(name: str, width: int = 16) -> str:
     """Break a long class name at its plus signs and spaces."""
     lines = [""]
@@ -202,6 +203,20 @@ def wrapped(name: str, width: int = 16) -> str:
 def interval(value: float, low: float, high: float) -> str:
     """A number with its 95 % interval in words, "0.97 (0.84 to 1.00)"."""
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def band(ax, at, table: pd.DataFrame, column: str, **look) -> None:
+    """Draw a share of the machine's as a line with its 95 % band."""
+    low, high, colour = table[f"{column}_low"], table[f"{column}_high"], COLOURS["machine"]
+    ax.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
+    ax.plot(at, table[column], color=colour, clip_on=False, **look)
+
+
+def beside(ax, i: int, n: int, low, middle, high, label: str, colour, marker: str = "o", size: float = 3.5) -> None:
+    """Draw the i-th of n dots with lines a row, one under the other, for all rows of an axis."""
+    y = np.arange(len(middle)) + 0.7 * ((i + 0.5) / n - 0.5)
+    ax.hlines(y, low, high, color=colour, linewidth=1, clip_on=False)
+    ax.plot(middle, y, marker, color=colour, markersize=size, label=label, clip_on=False)
 
 
 def dots(ax, names, values, lows, highs, colours, markers="o", hollow=False) -> str:
@@ -219,10 +234,10 @@ def dots(ax, names, values, lows, highs, colours, markers="o", hollow=False) -> 
         # A share of 1 lies on the frame.
         filling = "white" if empty else colour
         ax.plot(ends[0], y, marker, color=colour, markersize=4.5, mfc=filling, clip_on=False, zorder=5)
-        told.append(f"{name} {interval(*ends)}")
+        told += [f"{name} {interval(*ends)}"] * bool(np.isfinite(ends[0]))  # a heading has no number
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    return f"Dots with 95 % intervals: {'; '.join(told)}.".replace("\n", ", ")
+    return f"Dots with 95 % intervals: {'; '.join(told)}.".replace("\n", " ")
 
 
 use_style()

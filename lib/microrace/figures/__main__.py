@@ -1,0 +1,7 @@
+"""``python -m microrace.figures`` draws figures/verdicts from its table, which ``python -m readerstudy verdicts`` makes."""
+
+import pandas as pd
+
+from microrace import figures, paths
+
+figures.save(figures.verdicts(pd.read_csv(paths.FIGURES / "verdicts.csv")), paths.FIGURES, "verdicts")
