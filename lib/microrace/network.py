@@ -176,9 +176,8 @@ def build_backbone(name: str = "lite0", weights: str = PUBLISHED) -> Backbone:
 def weights_id(name: str, weights: str) -> str:
     """What tells one backbone's weights from another's: the hash of their file, or the library's version."""
     file = _weights_file(name, weights)
-    return (
-        hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else f"{weights or 'random'} of timm {timm.__version__}"
-    )
+    version = f"{weights or 'random'} of timm {timm.__version__}"
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else version
 
 
 def standardise(crops: torch.Tensor) -> torch.Tensor:

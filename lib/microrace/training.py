@@ -24,17 +24,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from micrographs import manifest as manifests
-from micrographs.manifest import NONE_OF_THESE
-from micrographs.reading import read_image
-from micrographs.splits import group_folds
+import micrographs as mg
+from micrographs import NONE_OF_THESE, group_folds, read_image
 from microrace import augment, network, paths, scale
 from microrace.network import EmbeddingHead, MetricLoss, OutlierScore, Prototypes, Whitening
 from microrace.whole import written_whole
 
 SCALE_HANDLING = ("none", "normalised", "input", "both")
-# Rate of the head that learns together with a backbone.
-NETWORK_HEAD_RATE = 1e-3
 # Decoded images that a process keeps while a network learns.
 _read = lru_cache(400)(read_image)
 
@@ -275,10 +271,7 @@ class FeatureStore:
             _source_hash(inspect.getmodule(read_image), *makers), network.DEPTHS, config.cutting, config.backbone,
             network.weights_id(config.backbone, config.weights), config.weights or config.seed,
         ]  # fmt: skip
-        if augmented:
-            way += [_source_hash(augment), A.to_dict(config.make_pipeline())]
-        else:
-            way.append(config.crops_per_field)
+        way += [_source_hash(augment), A.to_dict(config.make_pipeline())] if augmented else [config.crops_per_field]
         if self.change:
             way += [repr(self.change), _source_hash(augment, type(self.change))]
         return json.dumps(way, sort_keys=True)
@@ -409,8 +402,7 @@ def _fit_head(features: CropFeatures, whitening: Whitening, labels, train_index,
     """A head on kept features of training images, and its history; see `Ensemble.fit`."""
     device = network.resolve_device(config.device)
     torch.manual_seed(config.seed)
-    n_inputs = whitening.matrix.shape[1]
-    head = EmbeddingHead(whitening, n_inputs, config.embedding_dim, config.scale_input).to(device)
+    head = EmbeddingHead(whitening, whitening.matrix.shape[1], config.embedding_dim, config.scale_input).to(device)
     criterion = MetricLoss(config.loss, labels.max() + 1, config.embedding_dim).to(device)
     with torch.no_grad():
         values, scales = torch.from_numpy(features.values), torch.from_numpy(features.log2_pixels_per_um)
@@ -449,8 +441,7 @@ class TrainingCrops(Dataset):
         return len(self.image_index)
 
     def __getitem__(self, i):
-        image = self.image_index[i]
-        key = self.seed, self.draw, i
+        image, key = self.image_index[i], (self.seed, self.draw, i)
         crop, log2_scale = augment.augmented(self.pipeline, _read(self.paths[image]), self.pixels_per_um[image], *key)
         return crop[None], log2_scale, image
 
@@ -493,7 +484,7 @@ def fit_network(rows: pd.DataFrame, labels, train_index, config: TrainingConfig)
 
     parameters = [
         {"params": list(backbone.parameters()), "lr": config.backbone_rate},
-        {"params": [*head.parameters(), *criterion.parameters()], "lr": NETWORK_HEAD_RATE},
+        {"params": [*head.parameters(), *criterion.parameters()], "lr": 1e-3},
     ]
     return backbone, _fit(batches, embed, criterion, parameters, labels, train_index, config)
 
@@ -734,7 +725,7 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, *, only_validate: bool
     TrainingResult
     """
     training = manifest[manifest["split"] == "train"].reset_index(drop=True)
-    classes = manifests.classes(manifest)
+    classes = mg.classes(manifest)
     labels = training["label"].map({c: i for i, c in enumerate(classes)}).to_numpy()
     histories, held_out = [], []
     # A backbone that stays as it is gives every fold the same features.
@@ -756,9 +747,8 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, *, only_validate: bool
         ensemble, _, judged = fit(f"fold {f + 1} of {len(folds)}", train_index, config.seed * 1000 + f)
         probability, outlier_score = ensemble.judge(judged.select(valid_index))
         rows = training.iloc[valid_index][["file", "label", "split_group"]].reset_index(drop=True)
-        rows["answer"] = [classes[i] for i in probability.argmax(axis=1)]
-        rows["outlier_score"] = outlier_score
-        rows["correct"] = rows["answer"] == rows["label"]
+        answer = [classes[i] for i in probability.argmax(axis=1)]
+        rows = rows.assign(answer=answer, outlier_score=outlier_score, correct=rows["label"] == answer)
         held_out.append(pd.concat([rows, pd.DataFrame(probability, columns=classes)], axis=1))
     held_out, machine = pd.concat(held_out, ignore_index=True), None
     if not only_validate:
@@ -771,5 +761,4 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, *, only_validate: bool
 
 def answer_sheet(scores: pd.DataFrame, quiz_id: str) -> pd.DataFrame:
     """The machine's scores as an answer sheet, in the same form as a reader's."""
-    sheet = scores[["image", "answer", "confidence"]]
-    return sheet.assign(quiz=quiz_id, decision_maker="machine", kind="machine")
+    return scores[["image", "answer", "confidence"]].assign(quiz=quiz_id, decision_maker="machine", kind="machine")
