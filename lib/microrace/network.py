@@ -202,11 +202,8 @@ def features_of(backbone: nn.Module, crops, device) -> np.ndarray:
 
 def resolve_device(device: str) -> torch.device:
     """``auto`` to CUDA, then MPS, then the processor; any other name as it is."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return torch.device(found if device == "auto" else device)
 
 
 @contextlib.contextmanager

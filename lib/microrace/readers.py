@@ -34,8 +34,7 @@ def cases_of(manifest: pd.DataFrame) -> pd.DataFrame:
 def pictures(rows: pd.DataFrame) -> Iterator[tuple[str, quiz.Picture]]:
     """The images of some rows of a manifest, by file, read one by one."""
     for row in rows.itertuples():
-        simulated = row.source.lower().startswith(mg.SIMULATED)
-        yield row.file, quiz.Picture(mg.read_image(row.path), row.pixels_per_um, simulated)
+        yield row.file, quiz.Picture(mg.read_image(row.path), row.pixels_per_um, row.source.lower().startswith(mg.SIMULATED))
 
 
 def reference_rows(manifest: pd.DataFrame, label: str, n: int) -> pd.DataFrame:
@@ -77,13 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--manifest", type=Path, help="manifest of the quiz; alone, the result screen compares with nobody")
     parser.add_argument("--out", type=Path, required=True, help="the page to write, e.g. quiz.html")
     parser.add_argument("--references", type=int, default=4, help="reference images a class")
-    words = {
-        "title": "heading of the page",
-        "contact": "to whom sheets are sent",
-        "language": "en or de; default: the browser's",
-    }
-    for name, what in words.items():
-        parser.add_argument(f"--{name}", default="", help=what)
+    parser.add_argument("--title", default="", help="heading of the page")
+    parser.add_argument("--contact", default="", help="to whom sheets are sent")
+    parser.add_argument("--language", default="", help="en or de; default: the browser's")
     given = parser.parse_args(arguments)
     if not (given.run or given.manifest):
         parser.error("give --run, --manifest or both")
@@ -96,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"quiz: {error}\nThe result screen compares with nobody.", file=sys.stderr)
         chosen = {label: reference_rows(manifest, label, given.references) for label in mg.classes(manifest)}
         references = {label: [picture for _, picture in pictures(rows)] for label, rows in chosen.items()}
-        said = {name: getattr(given, name) for name in words} | {"comparison": comparison}
+        said = {"title": given.title, "contact": given.contact, "language": given.language, "comparison": comparison}
         page = quiz.build(cases, pictures(manifest[manifest["split"] == "quiz"]), references, **said)
     except ValueError as error:
         print(f"quiz: {error}", file=sys.stderr)

@@ -16,8 +16,6 @@ import numpy as np
 FIELDS_OF_VIEW_UM = tuple(2.5 * 2.0**i for i in range(-3, 11))
 # Without physical fields: sides of crops as shares of the image's short side.
 SHARES = (1.0, 0.7, 0.5)
-# A field of view above this share of the image's short side stands for its largest square.
-LARGEST_FIELD_SHARE = 0.95
 # A crop may have at most so many pixels for one of the image.
 MAX_UPSAMPLING = 1.5
 
@@ -112,9 +110,6 @@ def crop_positions(
 ) -> np.ndarray:
     """Where the crops lie by which an image is judged: a fixed grid at each field of view that the image can supply.
 
-    The largest square that fits the image is always among them: under another magnification an image supplies other fields
-    of view, mostly unlike those of training, and its largest square stays the same.
-
     Parameters
     ----------
     shape : (int, int)
@@ -136,9 +131,6 @@ def crop_positions(
     else:
         feasible = feasible_fields_of_view_um(shape, pixels_per_um, fields_of_view_um, crop_px)
         sides = [f * pixels_per_um for f in feasible]
-        # The largest square, too: of an image that was reduced or enlarged it shows what it showed before.
-        if sides[-1] < LARGEST_FIELD_SHARE * min(shape):
-            sides.append(min(shape))
     positions = []
     for side in sides:
         # As many columns and rows as keep the positions about equally far apart both ways.

@@ -24,12 +24,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from micrographs import manifest as manifests
-from micrographs.manifest import NONE_OF_THESE
-from micrographs.reading import read_image
-from micrographs.splits import group_folds
+import micrographs as mg
+from micrographs import NONE_OF_THESE, group_folds, read_image
 from microrace import augment, network, paths, scale
-from microrace.network import EmbeddingHead, MetricLoss, OutlierScore, Prototypes, Whitening
+from microrace.network import EmbeddingHead, MetricLoss, OutlierScore, Prototypes, Whitening, reason_of
 from microrace.whole import written_whole
 
 SCALE_HANDLING = ("none", "normalised", "input", "both")
@@ -347,8 +345,7 @@ class FeatureStore:
         judged = self.features(rows)
         if not self.config.augmented_crops:
             return judged, judged
-        more = self.features(rows, augmented=True)
-        both = zip(dataclasses.astuple(judged), dataclasses.astuple(more), strict=True)
+        both = zip(dataclasses.astuple(judged), dataclasses.astuple(self.features(rows, augmented=True)), strict=True)
         return CropFeatures(*map(np.concatenate, both)), judged
 
 
@@ -660,8 +657,7 @@ class Machine:
                 backbone.net.load_state_dict(saved["backbone"])
             return cls(config, saved["classes"], ensemble, saved["threshold"], backbone)
         except Exception as error:  # torch raises whatever the file makes it
-            reason = network.reason_of(error)
-            raise ValueError(f"{path}: not a machine of this version ({reason}); run the study again") from None
+            raise ValueError(f"{path}: no machine of this version ({reason_of(error)}); run the study again") from None
 
 
 def subset(index: np.ndarray, rows: pd.DataFrame, config: TrainingConfig, draw: int) -> np.ndarray:
@@ -731,7 +727,7 @@ def train(manifest: pd.DataFrame, config: TrainingConfig, *, only_validate: bool
     TrainingResult
     """
     training = manifest[manifest["split"] == "train"].reset_index(drop=True)
-    classes = manifests.classes(manifest)
+    classes = mg.classes(manifest)
     labels = training["label"].map({c: i for i, c in enumerate(classes)}).to_numpy()
     histories, held_out = [], []
     # A backbone that stays as it is gives every fold the same features.
