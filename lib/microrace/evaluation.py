@@ -280,15 +280,16 @@ def calibration_report(probabilities, labels, groups, n_bins: int = 5) -> pd.Dat
     -------
     DataFrame
         measure, then before, after and difference (after less before), each with ``_low`` and ``_high`` of
-        `jackknife_interval`. The expected calibration error has none: even a perfect forecaster's is above 0.
+        `jackknife_interval`, for which temperatures are fitted anew without each specimen: their own noise is part of what
+        a difference is uncertain by. The expected calibration error has none: even a perfect forecaster's is above 0.
     """
 
-    def measure(before, after, labels):
+    def measure(before, labels, groups):
+        after = cross_calibrated(before, labels, groups)
         pair = np.array([calibration_measures(p, labels, n_bins) for p in (before, after)])
         return np.concatenate([pair, pair[1:] - pair[:1]])
 
-    after = cross_calibrated(probabilities, labels, groups)
-    ends = np.array(jackknife_interval(measure, groups, probabilities, after, labels))
+    ends = np.array(jackknife_interval(measure, groups, probabilities, labels, groups))
     ends[1:, :, -1] = np.nan
     columns = [f"{k}{end}" for k in ("before", "after", "difference") for end in ("", "_low", "_high")]
     names = ["log loss", "Brier score", "calibration slope", "calibration intercept", "expected calibration error"]

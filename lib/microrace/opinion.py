@@ -334,8 +334,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
-    for name, reason in skipped:
-        print(f"skipped {name}: {reason}", file=sys.stderr)
+    for reason, files in pd.DataFrame(skipped, columns=["file", "reason"]).groupby("reason", sort=False)["file"]:
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        print(f"skipped {', '.join(files[:3])}{more}: {reason}", file=sys.stderr)
     print(f"{len(rows)} images answered, {len(skipped)} skipped; see", *filter(None, (given.out, given.report)))
     return 3 if skipped else 0
 

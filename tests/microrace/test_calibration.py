@@ -39,20 +39,26 @@ def test_few_images_that_are_all_right_make_no_certainty():
 
 
 def test_the_report_tells_overconfidence_and_that_it_is_mended():
-    rows = ev.calibration_report(*forecasts(100, 3.0)).set_index("measure")
+    rows = ev.calibration_report(*forecasts(40, 3.0)).set_index("measure")
     assert (rows.loc[["log loss", "Brier score"], "difference_high"] < 0).all()
     slope, error = rows.loc["calibration slope"], rows.loc["expected calibration error"]
-    assert slope["before_high"] < 0.7 and slope["after_low"] < 1 < slope["after_high"]
+    assert slope["before_high"] < 0.9 and slope["after_low"] < 1 < slope["after_high"]
     assert np.isnan(error["after_low"]) and error["after"] < error["before"]
+
+
+def test_noise_of_the_temperature_is_no_help_and_no_harm():
+    # With temperatures taken as known, 8 of the first 30 such forecasters were said to be helped or harmed.
+    rows = pd.concat([ev.calibration_report(*forecasts(12, seed=seed)).iloc[[0]] for seed in range(10)])
+    assert (rows["difference_low"] <= 0).all() and (rows["difference_high"] >= 0).all()
 
 
 def test_intervals_of_a_calibrated_forecaster_hold_its_slope_and_intercept():
     held = np.zeros(2)
-    for seed in range(60):
+    for seed in range(40):
         told, labels, groups = forecasts(20, seed=seed)
         _, low, high = ev.jackknife_interval(lambda p, y: np.array(ev.calibration_measures(p, y)), groups, told, labels)
         held += (low[2:4] <= (1, 0)) & ((1, 0) <= high[2:4])
-    assert (held >= 0.88 * 60).all()
+    assert (held >= 0.88 * 40).all()
 
 
 def test_chosen_false_alarms_are_realised_on_other_specimens():
