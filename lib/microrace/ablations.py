@@ -15,6 +15,7 @@ import inspect
 import json
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -29,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from tqdm import tqdm
 
-from micrographs import classes, read_image, read_manifest
+from micrographs import classes, read_image
 from microrace import augment, network, scale, training
 from microrace.training import CropFeatures, Ensemble, FeatureStore, TrainingConfig, folds_of
 from microrace.whole import written_whole
@@ -213,6 +214,12 @@ def texture_descriptors(image: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
+@cache
+def _descriptors(path: str, sha256: str) -> np.ndarray:
+    """The texture descriptors of a file, which every seed asks for anew."""
+    return texture_descriptors(read_image(path))
+
+
 def features_under(name: str, rows: pd.DataFrame, config: TrainingConfig) -> CropFeatures:
     """Features of the crops by which images are judged, under one of `CONDITIONS`.
 
@@ -248,8 +255,8 @@ def _fit_peer(method: str, features: CropFeatures, labels, config: TrainingConfi
     return answers
 
 
-def _held_out(manifest: pd.DataFrame, setting: Setting, config: TrainingConfig) -> pd.DataFrame:
-    """Held-out answers of a setting under all its conditions: condition, file, label, split_group, answer."""
+def _held_out(manifest: pd.DataFrame, method: str, config: TrainingConfig, conditions) -> pd.DataFrame:
+    """Held-out answers of a method under conditions: condition, file, label, split_group, answer."""
     columns = ["file", "label", "split_group"]
     if config.backbone_rate > 0:
         found = training.train(manifest, config, only_validate=True).held_out
@@ -257,51 +264,48 @@ def _held_out(manifest: pd.DataFrame, setting: Setting, config: TrainingConfig) 
     rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
     names = np.array(classes(manifest), dtype=object)
     labels = rows["label"].map({c: i for i, c in enumerate(names)}).to_numpy()
-    if setting.method in ("machine", *(p for p in PEERS if p.endswith("same features"))):
+    if method in ("machine", *(p for p in PEERS if p.endswith("same features"))):
         learned, judged = FeatureStore(config).for_training(rows)
     else:
         log2_scales = np.log2(rows["pixels_per_um"].to_numpy())
         values = log2_scales[:, None]
-        if setting.method != "scale alone":
-            values = np.stack([texture_descriptors(read_image(path)) for path in rows["path"]])
+        if method != "scale alone":
+            values = np.stack([_descriptors(*of) for of in zip(rows["path"], rows["sha256"], strict=True)])
         learned = judged = CropFeatures(values, log2_scales, np.arange(len(rows)))
-    tests = {AS_THEY_ARE: judged} | {name: features_under(name, rows, config) for name in setting.conditions}
+    tests = {AS_THEY_ARE: judged} | {name: features_under(name, rows, config) for name in conditions}
     found = []
     for f, (train_index, valid_index) in enumerate(folds_of(rows, config)):
-        if setting.method == "machine":
+        if method == "machine":
             seeded = dataclasses.replace(config, seed=config.seed * 1000 + f)
             judge = Ensemble.fit(learned, labels, train_index, seeded)[0].judge
             answers = lambda features, judge=judge: judge(features)[0].argmax(axis=1)  # noqa: E731
         else:
-            answers = _fit_peer(setting.method, learned.select(train_index), labels, config)
+            answers = _fit_peer(method, learned.select(train_index), labels, config)
         for name, features in tests.items():
             answer = names[answers(features.select(valid_index))]
             found.append(rows.iloc[valid_index][columns].assign(answer=answer, condition=name))
     return pd.concat(found, ignore_index=True)
 
 
-def run_one(manifest_path: str, setting: Setting, reference: TrainingConfig, seed: int, cache: str) -> pd.DataFrame:
-    """One run of a sweep, read from ``cache`` where it was done before.
+def run_one(manifest: pd.DataFrame, method: str, config: TrainingConfig, conditions, folder: str) -> pd.DataFrame:
+    """One run of a sweep, read from ``folder`` where it was done before.
 
     Returns
     -------
     DataFrame
-        factor, level, seed, condition, file, label, split_group, answer, correct: one row an image and condition.
+        condition, file, label, split_group, answer, correct: one row an image and condition.
     """
-    manifest = read_manifest(manifest_path)
-    config = dataclasses.replace(reference, seed=seed, **setting.changes)
-    # Neither the level's name nor the number of processes is part of the key: one run serves every factor that it
-    # stands in, and a sweep begun on one core goes on with JOBS=2. The code is: of other code it is another run.
+    # The number of processes is no part of the key: a sweep begun on one core goes on with JOBS=2. The code is: of other
+    # code it is another run.
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "workers"}
     code = training._source_hash(scale, augment, network, training, sys.modules[__name__], inspect.getmodule(read_image))
-    identity = json.dumps([setting.method, setting.conditions, settings, manifest.attrs["sha256"], code])
-    path = Path(cache) / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
+    identity = json.dumps([method, conditions, settings, manifest.attrs["sha256"], code])
+    path = Path(folder) / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
     if not path.is_file():
-        table = _held_out(manifest, setting, config)
+        table = _held_out(manifest, method, config, conditions)
         with written_whole(path) as file:
             table.assign(correct=table["answer"] == table["label"]).to_json(file, orient="records")
-    found = pd.read_json(path, dtype=False, convert_dates=False)
-    return found.assign(factor=setting.factor, level=setting.level, seed=seed)
+    return pd.read_json(path, dtype=False, convert_dates=False)
 
 
 def _done(function, tasks: list[tuple], jobs: int, scheduler: str, description: str) -> list:
@@ -322,16 +326,28 @@ def _done(function, tasks: list[tuple], jobs: int, scheduler: str, description: 
 
 
 def run_sweep(
-    manifest_path, settings: list[Setting], reference: TrainingConfig, seeds: list[int], cache, *, jobs=1, scheduler=""
+    manifest: pd.DataFrame,
+    settings: list[Setting],
+    reference: TrainingConfig,
+    seeds: list[int],
+    folder,
+    *,
+    jobs: int = 1,
+    scheduler: str = "",
 ) -> pd.DataFrame:
-    """Run all settings with all seeds; where a whole network is trained, at a hundred times the cost, with the first alone.
+    """Run all settings with all seeds, or the first alone where a backbone learns or starts at random, which costs much.
+
+    Settings that are the same run, such as the first level of every factor, are run once, under the conditions of all.
 
     Parameters
     ----------
-    manifest_path, cache : path
-        The manifest, and the folder in which finished runs are kept; an interrupted sweep goes on from it.
-    settings, reference, seeds
-        As in `run_one`.
+    manifest : DataFrame
+    settings : list of Setting
+    reference : TrainingConfig
+        What settings change.
+    seeds : list of int
+    folder : path
+        In which finished runs are kept; an interrupted sweep goes on from it.
     jobs : int
         Worker processes on this machine; 1 runs in this process.
     scheduler : str
@@ -340,13 +356,21 @@ def run_sweep(
     Returns
     -------
     DataFrame
-        As `run_one` gives them, in the order of settings and seeds.
+        As `run_one` gives them, with factor, level and seed, in the order of settings and seeds.
     """
-    path, tasks = str(manifest_path), []
+    asked, under = [], {}
     for setting in settings:
-        some = seeds[:1] if "backbone_rate" in setting.changes else seeds
-        tasks += [(path, setting, reference, seed, str(cache)) for seed in some]
-    found = _done(run_one, tasks, jobs, scheduler, "what matters")
+        dear = {"backbone_rate", "weights"} & set(setting.changes)
+        for seed in seeds[:1] if dear else seeds:
+            run = setting.method, dataclasses.replace(reference, seed=seed, **setting.changes)
+            asked.append((setting, seed, run))
+            under.setdefault(run, []).extend(c for c in setting.conditions if c not in under.get(run, ()))
+    tasks = [(manifest, *run, conditions, str(folder)) for run, conditions in under.items()]
+    done = dict(zip(under, _done(run_one, tasks, jobs, scheduler, "what matters"), strict=True))
+    found = []
+    for setting, seed, run in asked:
+        ours = done[run][done[run]["condition"].isin([AS_THEY_ARE, *setting.conditions])]
+        found.append(ours.assign(factor=setting.factor, level=setting.level, seed=seed))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 

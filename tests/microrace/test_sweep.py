@@ -82,22 +82,24 @@ def test_features_under_a_condition_are_kept_apart_and_a_wrong_scale_changes_the
 
 
 def test_finished_runs_are_not_run_again_and_all_methods_answer_the_same_images(tiny_manifest, tmp_path, monkeypatch):
+    manifest = mg.read_manifest(tiny_manifest)
     settings = [Setting("method", "machine", conditions=("reduced to 1/2",))]
     settings += [Setting("method", peer, method=peer) for peer in ablations.PEERS]
-    first = ablations.run_sweep(tiny_manifest, settings, SMALL, [0], tmp_path)
+    first = ablations.run_sweep(manifest, settings, SMALL, [0], tmp_path)
     assert first.groupby(["level", "condition"])["file"].agg(lambda f: tuple(sorted(f))).nunique() == 1
     assert compare(first)["condition"].tolist() == [AS_THEY_ARE, "reduced to 1/2", *[AS_THEY_ARE] * len(ablations.PEERS)]
     monkeypatch.setattr(ablations, "_held_out", lambda *a: pytest.fail("run again"))
     # The number of processes is no part of what was run; the seed is.
-    again = ablations.run_sweep(tiny_manifest, settings, dataclasses.replace(SMALL, workers=1), [0], tmp_path)
+    again = ablations.run_sweep(manifest, settings, dataclasses.replace(SMALL, workers=1), [0], tmp_path)
     pd.testing.assert_frame_equal(again, first)
     with pytest.raises(pytest.fail.Exception, match="run again"):
-        ablations.run_sweep(tiny_manifest, settings, SMALL, [1], tmp_path)
+        ablations.run_sweep(manifest, settings, SMALL, [1], tmp_path)
 
 
 def test_whole_networks_run_with_the_first_seed_alone(tiny_manifest, tmp_path):
+    manifest = mg.read_manifest(tiny_manifest)
     settings = [Setting("start", "kept"), Setting("start", "trained", {"backbone_rate": 1.0})]
-    trials = ablations.run_sweep(tiny_manifest, settings, SMALL, [0, 1], tmp_path)
+    trials = ablations.run_sweep(manifest, settings, SMALL, [0, 1], tmp_path)
     assert trials.groupby("level")["seed"].unique().map(list).to_dict() == {"kept": [0, 1], "trained": [0]}
     # It is compared with the reference of its own seed.
     accuracy = trials.groupby(["level", "seed"])["correct"].mean()
