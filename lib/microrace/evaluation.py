@@ -87,7 +87,6 @@ def evaluate(manifest: pd.DataFrame, result: TrainingResult) -> tuple[dict, pd.D
         "threshold": machine.threshold,
         "validation": score_with_intervals(held_out["label"], held_out["answer"], held_out["split_group"]),
         "validation_scale_alone": score_with_intervals(train["label"], control, train["split_group"]),
-        "seconds": float(result.history["seconds"].sum()),
         "n_train": len(train),
         "n_quiz": len(quiz),
         "skipped": [],

@@ -9,7 +9,6 @@ import hashlib
 import inspect
 import json
 import textwrap
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -253,6 +252,8 @@ class FeatureStore:
         self.change, self.config, self.device = change, config, network.resolve_device(config.device)
         self._backbone, self.kept = backbone, backbone is None
         self.folder = Path(folder or paths.FEATURES)
+        # It is asked for once an image.
+        self._way = cache(self._way)
 
     @property
     def backbone(self):
@@ -381,7 +382,7 @@ def _fit(batches, embed, criterion, parameters, labels, train_index, config: Tra
     rates = [group["lr"] for group in parameters]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=config.epochs * steps, pct_start=0.2)
     for epoch in range(config.epochs):
-        started, seen, rng = time.perf_counter(), [], np.random.default_rng([config.seed, epoch])
+        seen, rng = [], np.random.default_rng([config.seed, epoch])
         torch.manual_seed(config.seed * 100_003 + epoch)
         drawn = train_index[draw_images(labels[train_index], steps * config.batch_size, rng)]
         for inputs, images in batches(drawn, epoch, rng):
@@ -395,7 +396,7 @@ def _fit(batches, embed, criterion, parameters, labels, train_index, config: Tra
             schedule.step()
             seen.append((loss.item(), active, points.detach().std(dim=0).mean().item()))
         means = dict(zip(("loss", "active_triplets", "spread"), np.mean(seen, axis=0), strict=True))
-        rows.append({"epoch": epoch + 1, **means, "seconds": time.perf_counter() - started})
+        rows.append({"epoch": epoch + 1, **means})
     return pd.DataFrame(rows)
 
 
@@ -464,7 +465,7 @@ def fit_network(rows: pd.DataFrame, labels, train_index, config: TrainingConfig)
     -------
     backbone : Module
     DataFrame
-        One row an epoch: epoch, loss, active_triplets, spread, seconds.
+        One row an epoch: epoch, loss, active_triplets, spread.
     """
     device = network.resolve_device(config.device)
     torch.manual_seed(config.seed)
@@ -523,7 +524,7 @@ class Ensemble:
         -------
         Ensemble
         DataFrame
-            One row an epoch of each head: epoch, loss, active_triplets, spread, seconds, head.
+            One row an epoch of each head: epoch, loss, active_triplets, spread, head.
 
         Raises
         ------
@@ -701,7 +702,7 @@ class TrainingResult:
     """What `train` gives: the machine, and what cross-validation said of it.
 
     ``machine`` is None when only cross-validation was asked for. ``history`` has one row an epoch of every head (and, as
-    head 0, of every fine-tuned network): epoch, loss, active_triplets, spread, seconds, head, network. ``held_out`` has one
+    head 0, of every fine-tuned network): epoch, loss, active_triplets, spread, head, network. ``held_out`` has one
     row a training image: file, label, split_group, answer (never "none of these"), outlier_score, correct, then the
     probability of each class.
     """
