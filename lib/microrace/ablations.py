@@ -249,8 +249,7 @@ def _fit_peer(method: str, features: CropFeatures, labels, config: TrainingConfi
     def answers(judged):
         scores = decide(inputs(judged))
         scores = np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
-        means = network.image_means(scores, np.unique(judged.image_index, return_inverse=True)[1])
-        return model.classes_[means.argmax(axis=1)]
+        return model.classes_[judged.image_means(scores).argmax(axis=1)]
 
     return answers
 

@@ -185,7 +185,7 @@ class SecondOpinion:
         for i, values, scales in store.stream(rows):
             crops, row = CropFeatures(values, scales, np.zeros(len(values), dtype=int)), rows.iloc[i]
             probability, places, pairs = self.machine.ensemble.crop_probabilities(crops), self._places(row), []
-            answer, runner_up = np.argsort(-probability.mean(axis=0), kind="stable")[:2]
+            answer, runner_up = np.argsort(-crops.image_means(probability)[0], kind="stable")[:2]
             cosine = self._embedded(crops) @ points.T
             # How near a training image lies: to each crop its own nearest crop, on average.
             nearness = np.maximum.reduceat(cosine, first, axis=1).mean(axis=0)

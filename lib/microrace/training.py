@@ -167,6 +167,16 @@ class CropFeatures:
         ours = np.flatnonzero(np.isin(self.image_index, images))
         return CropFeatures(self.values[ours], self.log2_pixels_per_um[ours], self.image_index[ours])
 
+    def image_means(self, of_crops) -> np.ndarray:
+        """Means (n_images, ...) of a number of each crop (n_crops, ...), in the order of the images' numbers.
+
+        Each field of view of an image counts alike, however many crops it supplies: where an image is enlarged, its many
+        small fields show nothing but blur.
+        """
+        _, image = np.unique(self.image_index, return_inverse=True)
+        fields, field = np.unique(np.stack([image, self.log2_pixels_per_um]), axis=1, return_inverse=True)
+        return network.image_means(network.image_means(of_crops, field.ravel()), fields[0].astype(int))
+
 
 class CropsOfImages(Dataset):
     """All crops of one image an item: position, crops (n, crop_px, crop_px) or their features, log2 scales (n,).
@@ -550,8 +560,7 @@ class Ensemble:
 
     def judge(self, features: CropFeatures) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n_images, n_classes) and outlier scores (n_images,) of images, in the order of their numbers."""
-        _, position = np.unique(features.image_index, return_inverse=True)
-        probability = network.image_means(self.crop_probabilities(features), position)
+        probability = features.image_means(self.crop_probabilities(features))
         return probability, self.outlier_score(features.values, features.image_index)
 
     def state(self) -> dict:

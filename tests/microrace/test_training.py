@@ -246,3 +246,9 @@ def test_real_micrographs_train_answer_and_hear_the_scale(shared_manifest):
         dataclasses.replace(features, log2_pixels_per_um=features.log2_pixels_per_um + 2)
     )
     assert (truly.argmax(axis=1) != wrongly.argmax(axis=1)).mean() > 0.1
+
+
+def test_each_field_of_view_of_an_image_counts_alike():
+    scales, images = np.log2([8, 8, 8, 2, 4, 4]), np.array([3, 3, 3, 3, 7, 7])
+    found = CropFeatures(np.zeros((6, 1)), scales, images).image_means(np.array([[1.0], [1], [1], [0], [0.2], [0.4]]))
+    assert found.ravel() == pytest.approx([0.5, 0.3])
