@@ -178,6 +178,7 @@ def grid(name: str, reference: TrainingConfig, manifest: pd.DataFrame) -> list[S
     settings += [Setting("method", peer, method=peer) for peer in PEERS]
     if full:
         settings.append(Setting("method", "ResNet-18 from scratch", {"backbone": "resnet18", **PLAIN}))
+        settings += [Setting("left out", name or "nothing", {"without": name}) for name in ("", *augment.TRANSFORMATIONS)]
         vary("loss", "loss", network.LOSSES)
         vary("dimensions", "embedding_dim", (16, 2, 4, 8, 32))
         settings += [
@@ -298,7 +299,8 @@ def run_one(manifest: pd.DataFrame, method: str, config: TrainingConfig, conditi
     # code it is another run.
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "workers"}
     code = training._source_hash(scale, augment, network, training, sys.modules[__name__], inspect.getmodule(read_image))
-    identity = json.dumps([method, conditions, settings, manifest.attrs["sha256"], code])
+    images = manifest[["sha256", "label", "split", "split_group", "pixels_per_um"]].to_csv()
+    identity = json.dumps([method, conditions, settings, images, code])
     path = Path(folder) / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
     if not path.is_file():
         table = _held_out(manifest, method, config, conditions)
@@ -331,8 +333,8 @@ def run_sweep(
     seeds: list[int],
     folder,
     *,
-    jobs: int = 1,
-    scheduler: str = "",
+    jobs=1,
+    scheduler="",
 ) -> pd.DataFrame:
     """Run all settings with all seeds, or the first alone where a backbone learns or starts at random, which costs much.
 
@@ -364,8 +366,10 @@ def run_sweep(
             run = setting.method, dataclasses.replace(reference, seed=seed, **setting.changes)
             asked.append((setting, seed, run))
             under.setdefault(run, []).extend(c for c in setting.conditions if c not in under.get(run, ()))
-    tasks = [(manifest, *run, conditions, str(folder)) for run, conditions in under.items()]
-    done = dict(zip(under, _done(run_one, tasks, jobs, scheduler, "what matters"), strict=True))
+    # Seed by seed, so that processes beside each other seldom need the same features at once.
+    runs = sorted(under, key=lambda run: run[1].seed)
+    tasks = [(manifest, *run, under[run], str(folder)) for run in runs]
+    done = dict(zip(runs, _done(run_one, tasks, jobs, scheduler, "what matters"), strict=True))
     found = []
     for setting, seed, run in asked:
         ours = done[run][done[run]["condition"].isin([AS_THEY_ARE, *setting.conditions])]
