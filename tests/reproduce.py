@@ -27,7 +27,7 @@ from microrace import paths
 from microrace.study.__main__ import call
 from microrace.study.parameters import StudyError
 from microrace.study.report import figures_of, read_json
-from microrace.study.runner import run, write
+from microrace.study.runner import NO_SHEETS, run, write
 
 JSON_FILES, TABLES = ("metrics.json", "comparison.json", "second-opinion.json"), ("readers.csv", "levels.csv")
 # What belongs to what is published beside the figures, where there is one.
@@ -172,7 +172,8 @@ def verify(study: str, dataset: str = "", bytes: bool = False, skip_sweep: bool 
         given, wanted = [*given, "grid=none"], wanted[~wanted.index.str.startswith("levels.csv")]
     with tempfile.TemporaryDirectory(prefix="microrace-verify-") as scratch:
         os.environ["MICRORACE_FEATURES"] = f"{scratch}/features"
-        dataset, panel = dataset or paths.ROOT / state["data"]["manifest"], state["panel"] and paths.ROOT / state["panel"]
+        dataset, panel = dataset or paths.ROOT / state["data"]["manifest"], state["panel"]
+        panel = panel if panel in NO_SHEETS else paths.ROOT / panel
         again = run(study, dataset, panel=panel, parameters=given, runs_dir=scratch)
         now, record = values_of(again), read_json(again / "run.json")
     wanted["now"] = pd.Series(now).reindex(wanted.index)

@@ -16,8 +16,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
 import micrographs as mg
-from microrace.network import image_means
-from microrace.training import CropFeatures, Ensemble, FeatureStore, Machine, TrainingConfig, TrainingResult, folds_of
+from microrace.training import CropFeatures, Ensemble, FeatureStore, TrainingConfig, TrainingResult, folds_of
 from readerstudy import score_with_intervals, share_interval
 
 # --- accuracy, and the controls beside it ----------------------------------------------------------------------------
@@ -167,16 +166,6 @@ def left_out_classes(manifest: pd.DataFrame, config: TrainingConfig) -> pd.DataF
     return pd.DataFrame(table, columns=["left_out", "n_known", "n_unknown", "auroc"])
 
 
-def embedding_table(machine: Machine, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Mean embedding of each image by the first head: image, split, label, e0, e1, ..."""
-    features = machine.store().features(manifest)
-    mean = image_means(machine.ensemble.heads[0][0].points(features), features.image_index)
-    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    label = manifest["file"].map(mg.truth(manifest)).fillna(manifest["label"])
-    frame = pd.DataFrame({"image": manifest["file"], "split": manifest["split"], "label": label}).reset_index(drop=True)
-    return pd.concat([frame, pd.DataFrame(mean, columns=[f"e{i}" for i in range(mean.shape[1])])], axis=1)
-
-
 # --- calibration -----------------------------------------------------------------------------------------------------
 
 
@@ -309,37 +298,17 @@ def reliability_table(confidence, correct, groups, n_bins: int = 5) -> pd.DataFr
     return pd.DataFrame(rows, columns="n_images confidence share_right share_right_low share_right_high".split())
 
 
-def false_alarm_table(outlier_score, groups, rates=(0.01, 0.03, 0.05, 0.1, 0.2)) -> pd.DataFrame:
-    """Known structures called "none of these": the rate chosen, and the rate on specimens that did not set the threshold.
+def false_alarms(outlier_score, groups, rate: float) -> np.ndarray:
+    """Known structures called "none of these": array (n,) of 0 and 1, at thresholds that their own specimens did not set.
 
-    Each specimen's threshold is a quantile of the outlier scores (n,) of all others' held-out images.
-
-    Returns
-    -------
-    DataFrame
-        chosen, realised, realised_low, realised_high, n_flagged, n_images.
+    Each specimen's threshold is a quantile of the outlier scores (n,) of all others' held-out images, so that they may call
+    the share ``rate``. NaN with a single specimen.
     """
-    score, rows = np.asarray(outlier_score), []
-    for rate in rates:
-        flagged = np.full(len(score), np.nan)
-        for others, ours in _others(groups):
-            flagged[ours] = score[ours] > np.quantile(score[others], 1 - rate)
-        rows.append((rate, *share_interval(flagged, groups), int(np.nansum(flagged)), len(score)))
-    return pd.DataFrame(rows, columns="chosen realised realised_low realised_high n_flagged n_images".split())
-
-
-def risk_coverage(confidence, correct, groups) -> pd.DataFrame:
-    """The machine's accuracy on what it keeps when the least sure share is passed on to a person.
-
-    Returns
-    -------
-    DataFrame
-        passed_on (0 to 0.9), n_answered, accuracy, accuracy_low, accuracy_high.
-    """
-    surest, shares = np.argsort(-confidence, kind="stable"), np.arange(19) / 20
-    kept = [surest[: max(1, round(len(surest) * (1 - share)))] for share in shares]
-    rows = [(share, len(k), *share_interval(correct[k], groups[k])) for share, k in zip(shares, kept, strict=True)]
-    return pd.DataFrame(rows, columns="passed_on n_answered accuracy accuracy_low accuracy_high".split())
+    score = np.asarray(outlier_score)
+    flagged = np.full(len(score), np.nan)
+    for others, ours in _others(groups):
+        flagged[ours] = score[ours] > np.quantile(score[others], 1 - rate)
+    return flagged
 
 
 def sure_limit(confidence, correct, wanted: float) -> float:

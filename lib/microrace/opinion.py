@@ -31,7 +31,7 @@ from scipy.stats import binomtest
 
 import micrographs as mg
 from microrace.evaluation import Calibration, calibrated
-from microrace.figures.style import length_label, scale_bar_um
+from microrace.figures import length_label, scale_bar_um
 from microrace.training import CropFeatures, Machine
 from microrace.whole import written_whole
 from readerstudy.pages import render_page

@@ -10,18 +10,15 @@ import pytest
 from PIL import Image
 
 from microrace import figures
-from microrace.figures import style
 
-READERS = pd.DataFrame(
-    {
-        "decision_maker": ["r1", "a reader with a long pseudonym", "machine", "panel mean", "majority vote"],
-        "kind": ["human", "simulated human", "machine", "panel mean", "majority vote"],
-        "n_images": 36,
-        "accuracy": [0.5, 0.6, 1.0, 0.55, 0.65],
-        "accuracy_low": [0.4, 0.5, 0.6, 0.5, 0.5],
-        "accuracy_high": [0.6, 0.7, 1.0, 0.6, 0.8],
-    }
-)
+SHARES = pd.DataFrame({"who": ["a reader", "machine"], "value": [0.5, 1.0], "low": [0.4, 0.6], "high": [0.6, 1.0]})
+
+
+def drawn():
+    """A figure of readers' and the machine's shares."""
+    figure, ax = plt.subplots()
+    told = figures.dots(ax, *(SHARES[column] for column in SHARES), figures.COLOURS["machine"])
+    return figures.described(figure, "The race.", told, readers=True)
 
 
 def run_of(folder, simulated=False, kinds=("human",)):
@@ -46,7 +43,7 @@ def test_the_scale_bar_is_as_long_as_it_says(pixels_per_um):
 
 def test_a_figure_has_the_same_bytes_twice_and_its_numbers_and_words_beside_it(tmp_path):
     for name in "ab":
-        figures.save(figures.human_versus_machine(READERS), run_of(tmp_path / name), "race", READERS)
+        figures.save(drawn(), run_of(tmp_path / name), "race", SHARES)
     one, two = (tmp_path / name / "figures" for name in "ab")
     assert sorted(p.name for p in one.iterdir()) == ["race.csv", "race.json", "race.pdf", "race.png"]
     assert all(p.read_bytes() == (two / p.name).read_bytes() for p in one.iterdir())
@@ -65,12 +62,12 @@ def test_a_figure_has_the_same_bytes_twice_and_its_numbers_and_words_beside_it(t
 )
 def test_the_stamp_follows_the_runs_own_record(tmp_path, simulated, kinds, said):
     out = run_of(tmp_path / "run", simulated, kinds)
-    figure = figures.save(figures.human_versus_machine(READERS), out, "race", READERS)
+    figure = figures.save(drawn(), out, "race", SHARES)
     stamps = [text.get_text() for text in figure.texts if text.get_text().startswith("simulated")]
     assert stamps == ([f"simulated {said}"] if said != "no" else [])
     assert set(pd.read_csv(out / "race.csv")["simulated"]) == {said}
     # A figure of the machine alone does not call its micrographs simulated for the panel's sake.
-    figures.save(style.described(plt.figure(), "", "nothing"), out, "alone")
+    figures.save(figures.described(plt.figure(), "", "nothing"), out, "alone")
     assert json.loads((out / "alone.json").read_text())["simulated"] == ("micrographs" if simulated else "no")
 
 

@@ -3,5 +3,6 @@
 import pandas as pd
 
 from microrace import figures, paths
+from microrace.figures.verdicts import verdicts
 
-figures.save(figures.verdicts(pd.read_csv(paths.FIGURES / "verdicts.csv")), paths.FIGURES, "verdicts")
+figures.save(verdicts(pd.read_csv(paths.FIGURES / "verdicts.csv")), paths.FIGURES, "verdicts")

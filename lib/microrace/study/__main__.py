@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--study", required=True, help="name of the folder in runs/")
     add("--dataset", default="", help="manifest, or uhcsdb; without it, the one of before")
-    add("--panel", default="", help="folder of answer sheets; without it a panel is simulated")
+    add("--panel", default="", help="folder of answer sheets, or simulated; without it real micrographs have no panel")
     add("-p", dest="parameters", action="append", default=[], metavar="name=value", help="a parameter")
     add("--replace", action="store_true", help="let a finished study be replaced by one with other parameters")
     add("--like", default="", help="another study, whose data and parameters to take")

@@ -52,6 +52,9 @@ NOT_LIBRARY = re.compile(r"__pycache__|\.egg-info|^steelrender/|^microrace/study
 # know by themselves what they are of: a larger grid, another seed or an interrupted sweep goes on from them.
 NOT_OUTPUTS = re.compile(r"^(notebooks/|sweep/|run\.json$|report\.html$|quiz\.html$)|(^|/)\.|checkpoint")
 
+# Panels that are no folder of answer sheets.
+NO_SHEETS = ("", "simulated")
+
 
 def sha256(path: Path) -> str:
     """Return the hash of a file's bytes, or "missing"."""
@@ -172,7 +175,7 @@ def check_inputs(dataset: Path, panel: str, scheduler: str, resolved: dict[str, 
     manifest = read_manifest(dataset)
     if not (manifest["split"] == "train").any():
         raise StudyError(f"{dataset}: no row has the split 'train', so there is nothing to learn from")
-    if panel:
+    if panel not in NO_SHEETS:
         read_sheets(panel, cases_of(manifest))
         read_protocol(panel)
     if scheduler:
@@ -226,7 +229,7 @@ def run(
         The manifest of the micrographs, or ``uhcsdb``, which is fetched first; without it, the manifest that the study
         ran on before, or the rendered one.
     panel : path, optional
-        A folder of answer sheets; "" lets notebook 03 simulate a panel.
+        A folder of answer sheets, or ``simulated``; without it, rendered micrographs get a simulated panel, real ones none.
     parameters : list of str, optional
         ``name=value`` for the notebooks, and ``selection=...`` for an archive.
     replace : bool
@@ -265,12 +268,12 @@ def run(
             f"{dataset}: no such manifest; give one (make DATASET=path/to/manifest.csv STUDY={study}), or uhcsdb, the only "
             "archive that has a name"
         )
-    panel = os.path.abspath(panel) if panel else ""
+    panel = panel if panel in NO_SHEETS else os.path.abspath(panel)
     options = dict(zip(OPTIONS, (str(run_dir), str(dataset), panel, max(jobs, 1), scheduler), strict=True))
     resolved = resolve(declared, given, options)
     values = {name: {key: value for key, value in found.items() if key not in OPTIONS} for name, found in resolved.items()}
     data = {"manifest": os.path.relpath(dataset, paths.ROOT), "sha256": hash_dataset(dataset)}
-    sheets = {path.name: sha256(path) for path in sorted(Path(panel).glob("*"))} if panel else {}
+    sheets = panel if panel in NO_SHEETS else {path.name: sha256(path) for path in sorted(Path(panel).glob("*"))}
     library, origin = hash_library(), origins()
 
     def fingerprint(name: str, records: dict) -> str:
@@ -299,7 +302,7 @@ def run(
         raise StudyError(f"{run_dir}: another run is working there; wait for it or choose another --study") from None
     with lock:
         records = report.read_json(run_dir / "run.json").get("notebooks", {})  # as another run may have left them meanwhile
-        answers = panel and os.path.relpath(panel, paths.ROOT)
+        answers = panel if panel in NO_SHEETS else os.path.relpath(panel, paths.ROOT)
         state = dict(study=study, status="running", given=given, data=data, panel=answers, notebooks=records, **origin)
         for number, name in enumerate(CHAIN, start=1):
             if is_finished(name, records):

@@ -67,7 +67,7 @@ def test_a_moved_folder_has_nothing_to_do(finished_toy, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("file", "again"),
     # Another style of figures does not train anything again; a page's template counts as code does.
-    [("microrace/figures/style.py", ["03-show"]), ("readerstudy/quiz.html.j2", [*toy.CHAIN])],
+    [("microrace/figures/__init__.py", ["03-show"]), ("readerstudy/quiz.html.j2", [*toy.CHAIN])],
 )
 def test_a_changed_file_of_the_library_runs_what_uses_it(finished_toy, monkeypatch, file, again):
     library = runner.hash_library()
