@@ -456,24 +456,3 @@ def _where(rows: pd.DataFrame, measure: str) -> str:
         return f"under {len(rows)} conditions"
     told = zip(rows["condition"], rows[measure], low, high, strict=True)
     return "; ".join(f"{condition} ({d:+.2f}, {a:+.2f} to {b:+.2f})" for condition, d, a, b in told)
-
-
-def leads_by_class(trials: pd.DataFrame, levels: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Which classes a lead under another magnification comes from: told scale may know who was photographed how.
-
-    Returns
-    -------
-    DataFrame
-        One row a class for each such lead whose interval lies above 0: level, condition, label, n_images, the median
-        pixels_per_um of the class, difference; the class that gains most comes first.
-    """
-    zooms = [name for name, c in CONDITIONS.items() if c.magnification != 1]
-    won = levels[levels["condition"].isin(zooms) & (levels["difference_low"] > 0)]
-    scales, found = manifest.groupby("label")["pixels_per_um"].median(), []
-    for row in won.itertuples():
-        theirs = trials[(trials["factor"] == row.factor) & (trials["condition"] == row.condition)]
-        right = theirs.pivot_table("correct", "label", "level", "mean")
-        lead = (right[row.level] - right[row.reference]).sort_values(ascending=False)
-        n = theirs.drop_duplicates("file")["label"].value_counts()
-        found += [(row.level, row.condition, c, n[c], scales[c], lead[c]) for c in lead.index]
-    return pd.DataFrame(found, columns=["level", "condition", "label", "n_images", "pixels_per_um", "difference"])

@@ -105,15 +105,3 @@ def test_whole_networks_run_with_the_first_seed_alone(tiny_manifest, tmp_path):
     accuracy = trials.groupby(["level", "seed"])["correct"].mean()
     expected = accuracy["trained", 0] - accuracy["kept", 0]
     assert compare(trials)["difference"].iloc[1] == pytest.approx(expected)
-
-
-def test_a_lead_under_zoom_is_split_by_class():
-    lead = trials_of(none=[0, 0] * 20, both=[1, 0] * 20).assign(factor="scale", condition="reduced to 1/8")
-    plain = trials_of(none=[1, 1] * 20, both=[1, 1] * 20).assign(factor="scale")
-    trials = pd.concat([plain, lead])
-    manifest = pd.DataFrame({"label": ["a", "b"], "pixels_per_um": [1.0, 100.0]})
-    leads = ablations.leads_by_class(trials, compare(trials), manifest)
-    assert leads[["label", "n_images", "pixels_per_um", "difference"]].to_numpy().tolist() == [
-        ["a", 20, 1, 1],
-        ["b", 20, 100, 0],
-    ]

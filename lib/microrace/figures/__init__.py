@@ -1,6 +1,6 @@
 """What all figures share: one style, scale bars, the stamp on what is simulated, files that come out the same twice.
 
-Each notebook draws its own figures with it. `verdicts` belongs to no study: ``python -m microrace.figures`` draws it.
+Each notebook draws its own figures with it.
 """
 
 from __future__ import annotations

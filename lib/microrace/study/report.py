@@ -34,17 +34,18 @@ def figures_of(folder: Path) -> dict[str, dict]:
 
 
 def summary(run_dir: Path) -> list[str]:
-    """Return the sentences that sum a study up: what is simulated, the first claim, the machine's shares, what was skipped."""
+    """Return what sums a study up: what is simulated, the first claim, the machine's shares, what is left out."""
     card, metrics, comparison = (read_json(run_dir / f"{stem}.json") for stem in ("dataset", "metrics", "comparison"))
     flags = {"micrographs": card.get("simulated"), "panel": comparison.get("simulated_panel")}
     simulated = " and ".join(part for part, flag in flags.items() if flag)
     why = "The numbers show what the method does, not what people can do."
     said = [f"**Simulated: the {simulated}.** {why}"] if simulated else []
     said += comparison.get("claims", [])[:1]
-    for part, where in (("", "the {n_quiz} quiz images"), ("validation", "the {n_train} training images, cross-validated")):
-        if accuracy := (metrics.get(part, {}) if part else metrics).get("accuracy"):
-            share = "{value:.2f} ({low:.2f} to {high:.2f})".format(**accuracy)
-            said.append(f"The machine is right on {share} of {where.format(**metrics)}.")
+    shares = {"{n_quiz} quiz": metrics, "{n_train} held-out training": metrics.get("validation", {})}
+    for images, accuracy in ((n.format(**metrics), part["accuracy"]) for n, part in shares.items() if part.get("accuracy")):
+        said.append(
+            "The machine is right on {value:.2f} ({low:.2f} to {high:.2f}) of ".format(**accuracy) + f"{images} images."
+        )
     return [*said, *metrics.get("skipped", []), *comparison.get("skipped", [])]
 
 
