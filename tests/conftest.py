@@ -17,16 +17,6 @@ from microrace import paths  # noqa: E402
 from tiny import make_tiny_manifest  # noqa: E402
 
 
-def pytest_addoption(parser):
-    parser.addoption("--all-kills", action="store_true", help="kill the whole chain, at twenty moments")
-
-
-@pytest.fixture
-def all_kills(request) -> bool:
-    """Whether every moment is tried."""
-    return request.config.getoption("--all-kills")
-
-
 @pytest.fixture(scope="session")
 def shared_manifest():
     """The real micrographs' manifest; what needs it skips where it is absent."""

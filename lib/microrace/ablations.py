@@ -134,7 +134,7 @@ PEERS = {
     "scale alone": lambda n: KNeighborsClassifier(min(5, n)),
 }
 # Whole networks see fewer crops than heads, which is still far more work.
-SHORT = {"epochs": 3}
+SHORT = {"epochs": 3, "augmented_crops": 0}
 # An ordinary network, trained plainly: random start, cross-entropy, crops of a share of the image, scale unknown.
 PLAIN = {"weights": "", "backbone_rate": 1.0, "loss": "cross-entropy", "scale_handling": "none", **SHORT}
 GRIDS = ("none", "small", "full")
@@ -184,7 +184,6 @@ def grid(name: str, reference: TrainingConfig, manifest: pd.DataFrame) -> list[S
         settings += [
             Setting("backbone", "ImageNet, kept"),
             Setting("backbone", "ImageNet, fine-tuned", {"backbone_rate": 0.1, **SHORT}),
-            Setting("backbone", "random start, trained", {"weights": "", "backbone_rate": 1.0, **SHORT}),
             Setting("backbone", "random weights, kept", {"weights": ""}),
         ]
     return settings
@@ -366,8 +365,8 @@ def run_sweep(
             run = setting.method, dataclasses.replace(reference, seed=seed, **setting.changes)
             asked.append((setting, seed, run))
             under.setdefault(run, []).extend(c for c in setting.conditions if c not in under.get(run, ()))
-    # Seed by seed, so that processes beside each other seldom need the same features at once.
-    runs = sorted(under, key=lambda run: run[1].seed)
+    # Seed by seed, so that processes beside each other seldom need the same features at once; whole networks last.
+    runs = sorted(under, key=lambda run: (run[1].backbone_rate > 0, run[1].seed))
     tasks = [(manifest, *run, under[run], str(folder)) for run in runs]
     done = dict(zip(runs, _done(run_one, tasks, jobs, scheduler, "what matters"), strict=True))
     found = []

@@ -55,17 +55,6 @@ def test_cases_are_those_of_the_manifest(manifest):
     assert cases.attrs == {"quiz_id": mg.quiz_id(manifest), "options": ["dots", "lines", "waves", rs.NONE_OF_THESE]}
 
 
-def test_references_are_training_images_spread_over_scales_and_specimens():
-    n = 12
-    rows = pd.DataFrame({"label": "a", "pixels_per_um": [2.0**i for i in range(n + 3)]})
-    rows["file"] = [f"{i}.png" for i in range(n + 3)]
-    rows = rows.assign(split=["train"] * n + ["quiz"] * 3, split_group=[f"s{i // 3}" for i in range(n + 3)])
-    assert list(readers.reference_rows(rows, "a", 4)["split_group"]) == ["s0", "s1", "s2", "s3"]
-    chosen = readers.reference_rows(rows.assign(split_group="one"), "a", 3)
-    assert list(chosen["pixels_per_um"]) == [2.0**2, 2.0**6, 2.0**10]
-    assert len(readers.reference_rows(rows, "a", 99)) == n
-
-
 def test_the_comparison_has_the_study_s_numbers(manifest, run):
     cases = readers.cases_of(manifest)
     (machine,) = readers.comparison_rows(run, cases)

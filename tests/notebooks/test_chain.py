@@ -7,12 +7,9 @@ import shutil
 import nbformat
 import pandas as pd
 import pytest
-import replica
-from PIL import Image
 
 import micrographs as mg
 import readerstudy as rs
-from micrographs import uhcsdb
 from microrace import paths
 from microrace.readers import cases_of
 from small import run
@@ -97,32 +94,6 @@ def test_the_chain_runs_on_the_real_micrographs(shared_manifest, tmp_path):
     assert metrics["n_train"] == 134 and metrics["n_quiz"] == 36
     assert metrics["scale_alone"]["accuracy"]["value"] > metrics["scale_alone"]["accuracy"]["low"]
     assert json.loads((tmp_path / "uhcs" / "dataset.json").read_text())["simulated"] is False
-
-
-def test_the_public_archive_becomes_a_study_by_one_command(tmp_path, monkeypatch):
-    with replica.Server(replica.make_replica(tmp_path / "archive")) as server:
-        monkeypatch.setenv("MICRORACE_UHCSDB_URL", server.url)
-        monkeypatch.setattr(uhcsdb, "SELECTIONS", server.folder / "selections.csv")
-        monkeypatch.setattr(paths, "DATA", tmp_path / "data")
-        assert run(tmp_path / "runs", "uhcs", "uhcsdb", "selection=whole", stems=("01-micrographs",)) == 0
-    assert (tmp_path / "data" / "uhcsdb" / "manifest-whole.csv").is_file()
-    # Whose micrographs they are is said in the report and in every figure.
-    assert "doi:10.1007/s40192-017-0097-0" in (tmp_path / "runs" / "uhcs" / "report.html").read_text()
-    for picture in (tmp_path / "runs" / "uhcs" / "figures").glob("*.png"):
-        with Image.open(picture) as image:
-            assert "DeCost" in image.info.get("Copyright", ""), picture.name
-
-
-def test_threads_and_workers_change_no_answer(tiny_manifest, tmp_path, monkeypatch):
-    """The backbone uses every core, and how a sum is split among threads decides how its last bit is rounded."""
-    answers = []
-    for n_threads, workers in ((1, 0), (2, 2)):
-        monkeypatch.setenv("OMP_NUM_THREADS", str(n_threads))
-        monkeypatch.setenv("MICRORACE_FEATURES", str(tmp_path / f"features-{n_threads}"))
-        runs = tmp_path / f"runs-{n_threads}"
-        assert run(runs, "s", tiny_manifest, f"workers={workers}", stems=("01-micrographs", "02-train")) == 0
-        answers.append([pd.read_csv(runs / "s" / name)["answer"].tolist() for name in ("held-out.csv", "answers.csv")])
-    assert answers[0] == answers[1] and all(answers[0])
 
 
 def test_no_notebook_makes_an_output_widget():

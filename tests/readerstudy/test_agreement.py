@@ -29,16 +29,6 @@ def test_error_consistency_of_one_who_is_always_right_is_zero_and_of_two_undefin
     assert np.isnan(readerstudy.error_consistency([], [])).all()
 
 
-def test_mean_kappas_are_means_of_pairs(make):
-    pairs = readerstudy.agreement_table(*make({"m": "aabbab", "r1": "aabaab", "r2": "ababab", "r3": "abbb--"}, "aabbba"))
-    assert pairs["n_images"].tolist() == [6, 6, 4, 6, 4, 4]
-    with_machine = pairs["role_a"].eq("machine") | pairs["role_b"].eq("machine")
-    found = readerstudy.mean_kappas(pairs)
-    assert found["machine_and_readers"] == pytest.approx(pairs.loc[with_machine, "kappa"].mean())
-    assert found["readers"] == pytest.approx(pairs.loc[~with_machine, "kappa"].mean())
-    assert readerstudy.mean_kappas(readerstudy.agreement_table(*make({"m": "aab", "r1": "abb"}, "aab")))["readers"] is None
-
-
 def test_fleiss_kappa_of_the_published_example():
     # Fleiss, Psychological Bulletin 76 (1971), as worked in textbooks: 10 subjects, 14 raters, 5 categories.
     table = """0 0 0 0 14

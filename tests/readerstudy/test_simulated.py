@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api
 
 from readerstudy import simulated
-from steelrender import microscope, quizzes, specimens
+from steelrender import quizzes
 
 OPTIONS = ["bainite", "ferrite", "martensite", "pearlite", "none of these"]
 
@@ -51,18 +51,6 @@ def test_what_makes_an_image_hard_is_recovered_from_many_readers(monkeypatch):
     visibility.iloc[0, 1] = ""
     assert simulated.visibility_terms(visibility) is None
     assert simulated.visibility_terms(visibility.drop(columns="ambiguity")) is None
-
-
-def test_textbook_pearlite_is_easy_and_pearlite_that_is_not_resolved_is_taken_for_bainite():
-    specimen = specimens.draw_specimen(specimens.QUIZ_1["pearlite"], 40.0, np.random.default_rng(3))
-    specimen |= {"size_um": 0.25, "degeneracy": 0.0}
-    cases = cases_of(["pearlite"] * 60)
-    rows = [microscope.visibility("pearlite", specimen, scale, "sem") for scale in [40.0] * 30 + [3.0] * 30]
-    sheet = simulated.simulate(cases, OPTIONS, n_readers=12, visibility=pd.DataFrame(rows, index=cases.index))
-    right = (sheet["answer"] == "pearlite").groupby(sheet["image"]).mean().reindex(cases.index)
-    assert right[:30].mean() > 0.8 and right[:30].min() >= 0.5 and right[30:].mean() < 0.5
-    wrong = sheet[sheet["answer"] != "pearlite"]["answer"].value_counts()
-    assert wrong["bainite"] > 2 * wrong["ferrite"]
 
 
 def test_an_image_of_which_nothing_is_known_is_as_hard_as_a_rendered_one_is_on_average():

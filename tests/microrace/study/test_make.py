@@ -105,20 +105,3 @@ def test_the_checkouts_own_path_may_hold_spaces_and_umlauts(tmp_path):
     said = make("DATASET=nicht da/größe.csv", folder=place, LC_ALL="C")
     assert said.returncode and f"{place}/nicht da/größe.csv: no such manifest" in said.stderr
     assert "Traceback" not in said.stderr
-
-
-def test_what_is_imported_stays_compiled(tmp_path):
-    """With pip's --no-compile each notebook would compile everything anew where the environment forbids to keep it."""
-    assert "--no-compile" in (paths.ROOT / "Makefile").read_text()
-    (tmp_path / "shown.mk").write_text("shown:\n\t@env\n")
-    shown = make(
-        "-f",
-        str(paths.ROOT / "Makefile"),
-        "-f",
-        str(tmp_path / "shown.mk"),
-        "shown",
-        PYTHONDONTWRITEBYTECODE="1",
-        PYTHONWARNINGS="error",
-    )
-    assert "PYTHONPATH=" in shown.stdout and "PYTHONSAFEPATH=1" in shown.stdout and "MALLOC_TOP_PAD_=" in shown.stdout
-    assert "PYTHONDONTWRITEBYTECODE" not in shown.stdout and "PYTHONWARNINGS" not in shown.stdout

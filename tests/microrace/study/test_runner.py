@@ -1,21 +1,15 @@
 """The runner: what runs again and what does not, what a study keeps, and what goes wrong around it."""
 
-import fcntl
 import json
-import os
-import pty
-import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 
 import pytest
 
 import toy
 from microrace import paths
-from microrace.study import report, runner
+from microrace.study import runner
 
 AS_A_PROCESS = f"""
 import sys; from pathlib import Path
@@ -78,14 +72,6 @@ def test_a_changed_file_of_the_library_runs_what_uses_it(finished_toy, monkeypat
     assert finished_toy() == 0 and asked == again
 
 
-def test_another_style_of_the_page_makes_the_page_anew_and_nothing_else(finished_toy, monkeypatch, tmp_path, capsys):
-    page = finished_toy.run_dir / "report.html"
-    page.write_text("old")
-    monkeypatch.setattr(report, "SOURCES", [*report.SOURCES, finished_toy.manifest])
-    capsys.readouterr()
-    assert finished_toy() == 0 and not ran(capsys) and "<html" in page.read_text()
-
-
 def test_a_finished_study_is_not_overwritten_without_being_told(finished_toy, capsys):
     assert finished_toy("epochs=4") == 2
     assert "toy is finished, with other parameters: epochs=4 (was 3); choose another name" in capsys.readouterr().err
@@ -100,22 +86,6 @@ def test_a_finished_study_is_not_overwritten_without_being_told(finished_toy, ca
 def test_finding_nothing_to_do_loads_no_heavy_library(finished_toy):
     said, _ = process(finished_toy, stdout=subprocess.PIPE).communicate()
     assert "nothing to do" in said and said.endswith("loaded:\n")
-
-
-def test_a_terminal_shows_the_bar_of_the_notebook_that_runs(toy_study):
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # rows and columns: a bar needs some
-    shown = b""
-    with process(toy_study, stdout=follower, stderr=follower) as started:
-        os.close(follower)
-        while True:
-            try:
-                shown += os.read(leader, 4096)
-            except OSError:  # the last process that held the terminal has gone
-                break
-        assert started.wait(timeout=200) == 0
-    os.close(leader)
-    assert re.search(r"\rlearning: 100%\|█+\| 3/3", shown.decode())
 
 
 def test_two_runs_of_one_study_do_not_disturb_each_other(toy_study, capsys):
@@ -136,29 +106,6 @@ def test_a_notebook_that_stops_is_told_and_goes_on_once_it_is_mended(toy_study, 
     assert toy_study("fail=") == 0
     assert ran(capsys) == {"02-learn", "03-show"}, "what was finished is not run again"
     assert not list(toy_study.run_dir.rglob("*unfinished*"))
-
-
-@pytest.mark.parametrize("place", ["", "toy", "toy/notebooks"])
-def test_a_file_where_a_folder_should_be_is_told_and_left_alone(toy_study, capsys, place):
-    path = toy_study.folder / "runs" / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("mine")
-    assert toy_study() == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and str(path) in told and "Traceback" not in told and path.read_text() == "mine"
-
-
-def test_a_read_only_folder_is_told_and_left_as_it_is(toy_study, capsys):
-    disk = toy_study.folder / "runs"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("mounting is not permitted here")
-    try:
-        assert toy_study() == 2
-    finally:
-        subprocess.run(["umount", disk])
-    told = capsys.readouterr().err
-    assert "Read-only" in told and str(disk) in told and "Traceback" not in told
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{'", b"\xff\xfe\x00"], ids=["empty", "list", "cut off", "binary"])
