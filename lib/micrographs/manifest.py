@@ -23,7 +23,8 @@ NONE_OF_THESE = "none of these"
 SIMULATED = "simulated"  # how the `source` of a rendered micrograph begins
 SHORTEST_SIDE_PX = 64
 # What a class cannot be called: a missing answer, and the columns that stand beside the classes in a table of scores.
-RESERVED_LABELS = ("no answer", "image", "answer", "score", "distance")
+RESERVED_LABELS = ("no answer", "image", "file", "label", "split_group", "answer", "correct", "confidence", "outlier_score",
+                   "probability", "flag", "unlike")  # fmt: skip
 SPLITS = ("train", "quiz")
 COLUMNS = (
     "file", "label", "split", "pixels_per_um", "modality", "specimen", "split_group", "source", "licence", "citation",
@@ -328,12 +329,13 @@ def read_manifest(path, seed: int = 0) -> pd.DataFrame:
 def write_manifest(manifest: pd.DataFrame, path) -> None:
     """Write a manifest that `read_manifest` reads back, whole or not at all.
 
-    ``file`` remains the image's name. ``path`` says where it lies: relative to the new manifest for images below its
-    folder, which may then move as a whole, absolute otherwise.
+    ``file`` remains the image's name. ``path`` says where it lies: relative to the new manifest for images in its
+    folder or below the two folders around it (of runs, and of the checkout), which may then move as a whole; absolute
+    otherwise.
     """
     path = Path(os.path.abspath(path))
-    places = [Path(place) for place in manifest["path"]]
-    below = [str(p.relative_to(path.parent) if p.is_relative_to(path.parent) else p) for p in places]
+    home = path.parents[:3][-1]
+    below = [os.path.relpath(p, path.parent) if Path(p).is_relative_to(home) else p for p in manifest["path"]]
     part = path.with_name(f".{path.name}.part")
     # With the line ends of RFC 4180, line breaks of either kind inside a cell are put in quotes.
     manifest.assign(path=below).to_csv(part, index=False, lineterminator="\r\n")
@@ -470,7 +472,7 @@ def read_images(source, pixels_per_um: float | None = None) -> tuple[pd.DataFram
     skipped = [(file or f"line {at}", reasons[at]) for at, file in table["file"].items() if at in reasons]
     rows = table[~table.index.isin(list(reasons))].reset_index(drop=True)
     if rows.empty:
-        told = [f"{file}: {reason}" for file, reason in skipped[:20]] + ["..."] * (len(skipped) > 20)
+        told = fault_lines([Fault(0, "file", file, reason) for file, reason in skipped])
         raise PictureError("\n  ".join([f"{path or folder}: none of the images can be answered", *told]))
     return _finished(rows, path, notes), skipped
 

@@ -21,7 +21,7 @@ from PIL import Image
 from micrographs.reading import FORMATS, TIFF_MARKS, picture_page
 from spreadsheets import shortened
 
-REMEDY = "give pixels_per_um in the manifest (length of the micron bar in pixels / its length in um)"
+REMEDY = "give pixels_per_um in the manifest, or --pixels-per-um to predict (micron bar in pixels / its length in um)"
 # A person's own scale is asked about where a pixel is larger than 50 um or smaller than an atom.
 PLAUSIBLE_PIXELS_PER_UM = (0.02, 1e5)
 # Resolutions of prints and screens, in whatever unit a program has put them, are coarser than the first (1016 dpi). A bare

@@ -18,6 +18,7 @@ import argparse
 import base64
 import io
 import itertools
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 import micrographs as mg
+from micrographs.tags import sidecars_of
 from microrace.evaluation import Calibration, calibrated
 from microrace.figures import length_label, scale_bar_um
 from microrace.training import CropFeatures, Machine
@@ -334,7 +336,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
-    for reason, files in pd.DataFrame(skipped, columns=["file", "reason"]).groupby("reason", sort=False)["file"]:
+    folders = [Path(os.path.abspath(name)) for name in given.images or () if os.path.isdir(name)]
+    used = {*map(os.path.abspath, filter(None, (given.out, given.report)))}
+    used |= {str(file) for image in source for file in (image, *sidecars_of(image))} if folders else set()
+    beside = [f for folder in folders for f in folder.iterdir() if f.is_file() and str(f) not in used and f.name[0] != "."]
+    told = [*skipped, *((file.name, "its name is no image's, so it is left out") for file in sorted(beside))]
+    for reason, files in pd.DataFrame(told, columns=["file", "reason"]).groupby("reason", sort=False)["file"]:
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""
         print(f"skipped {', '.join(files[:3])}{more}: {reason}", file=sys.stderr)
     print(f"{len(rows)} images answered, {len(skipped)} skipped; see", *filter(None, (given.out, given.report)))

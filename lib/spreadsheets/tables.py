@@ -88,7 +88,8 @@ def fault_lines(faults: list[Fault]) -> list[str]:
     for (column, _), alike in kinds.items():
         lines, values = ([str(f.line) for f in alike if f.line], [repr(shortened(f.value)) for f in alike if f.value])
         where = f"line{'s' * (len(lines) > 1)} {_listed(lines)}, " if lines else ""
-        example = f" (line {lines[0]}; the others are alike)" if len({f.remedy for f in alike}) > 1 else ""
+        first = f"line {lines[0]}" if lines else values[0] if values else "one"
+        example = f" ({first}; the others are alike)" if len({f.remedy for f in alike}) > 1 else ""
         said = f"{_listed(list(dict.fromkeys(values)))}: " if values else ""
         sentences.append(f"{where}{column}: {said}{alike[0].remedy}{example}")
     return sentences

@@ -261,7 +261,7 @@ def test_images_to_be_answered(folder):
     assert len(found) == 10 and [file for file, _ in skipped] == ["gone.png", "1.png"]
     for what, words in (
         ([folder / "e.dm3"], "none of the images"),
-        (write(table[:2], folder), "gone.png: there is no such file"),
+        (write(table[:2], folder), "'gone.png': there is no such file"),
     ):
         with pytest.raises(mg.PictureError, match=words):
             mg.read_images(what)
@@ -329,3 +329,31 @@ def test_the_real_manifest(shared_manifest):
     pairs = [tuple(own) for _, own in found.groupby("field")["file"] if len(own) > 1]
     [note] = [note for note in found.attrs["notes"] if "nearly the same" in note]
     assert note.startswith("4 pairs") and all(f"{first} and {second} (0." in note for first, second in pairs)
+
+
+def test_a_table_of_a_run_moves_with_the_checkout(tmp_path):
+    home = tmp_path / "checkout"
+    for name in ("data", "runs/mine"):
+        (home / name).mkdir(parents=True)
+    table = rows().assign(file="data/" + rows()["file"])
+    for k in range(len(table)):
+        Image.fromarray(picture(k)).save(home / "data" / f"{k}.png")
+    mg.write_manifest(read_manifest(write(table, home)), home / "runs" / "mine" / "manifest.csv")
+    moved = home.rename(tmp_path / "moved")
+    assert read_manifest(moved / "runs" / "mine" / "manifest.csv")["path"].str.startswith(str(moved)).all()
+
+
+@pytest.mark.parametrize("name", ["Confidence", "outlier_score", "flag", "split_group"])
+def test_a_class_is_not_called_as_a_column_beside_the_classes(folder, name):
+    with pytest.raises(ManifestError, match="reserved word"):
+        read_manifest(write(rows().assign(label=name), folder))
+
+
+def test_one_fault_of_many_images_is_one_sentence(tmp_path):
+    for k in range(5):
+        Image.fromarray(picture(k)[: 10 + k]).save(tmp_path / f"{k}.png")
+    with pytest.raises(
+        mg.PictureError, match="'0.png', '1.png', '2.png' and 2 more: .*'0.png'; the others are alike"
+    ) as told:
+        mg.read_images(mg.image_files([str(tmp_path)]), 2.0)
+    assert len(str(told.value).splitlines()) == 2

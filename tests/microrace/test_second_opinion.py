@@ -1,5 +1,10 @@
 """The second opinion: one answer in table and page, its map against a loop, and the command."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,10 +79,15 @@ def test_the_command_gives_one_answer_in_both_files_and_names_what_it_left_out(a
     for i in (10, 2):
         (tmp_path / f"{i}.png").write_bytes(open(asked.training["path"][i], "rb").read())
     (tmp_path / "broken.png").write_bytes(b"\x89PNG and no more")
+    for name in ("notes.txt", "2.txt"):  # the second is an image's own
+        (tmp_path / name).touch()
     out, page = tmp_path / "a.csv", tmp_path / "p.html"
     given = ["--run", str(run_dir), "--images", str(tmp_path), "--out", str(out), "--report", str(page)]
     assert opinion.main([*given, "--pixels-per-um", "2"]) == 3
-    assert "broken.png" in capsys.readouterr().err and "broken.png" in (text := page.read_text(encoding="utf-8"))
+    said = capsys.readouterr().err
+    assert (
+        "skipped notes.txt: " in said and "broken.png" in said and "broken.png" in (text := page.read_text(encoding="utf-8"))
+    )
     answers = pd.read_csv(out, keep_default_na=False)
     assert list(answers["image"]) == ["2.png", "10.png"]
     for row in answers.itertuples():
@@ -107,3 +117,12 @@ def test_the_model_card_names_limits_that_its_numbers_show(asked, run_dir):
     for words in ("simulated", "- A measure: 1", "a\\|&lt;b&gt;", "waves: fewer than half", "&lt;b&gt;: a single specimen"):
         assert words in text, words
     assert text.count("never shown at the same scale") == 2
+
+
+def test_no_module_of_the_working_folder_is_run(tmp_path):
+    for name in ("h2.py", "random.py"):
+        (tmp_path / name).write_text("raise SystemExit('run in place of a library')")
+    env = os.environ | {"PYTHONPATH": str(Path(opinion.__file__).parents[1]), "PYTHONWARNINGS": "error"}
+    env.pop("PYTHONSAFEPATH", None)
+    done = subprocess.run([sys.executable, "-m", "microrace.opinion", "--help"], cwd=tmp_path, env=env, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -60,7 +60,9 @@ def harmless(element) -> str:
     # Here the content goes with the tag. pandas gives every table a stylesheet, which the page's own makes needless.
     text = re.sub(r"<(style|script)\b.*?</\1\s*>", "", text, flags=re.DOTALL | re.IGNORECASE)
     tags, protocols = {*bleach.ALLOWED_TAGS, *TAGS}, {*bleach.ALLOWED_PROTOCOLS, "data"}
-    return bleach.clean(text, tags=tags, attributes={"*": ATTRIBUTES}, protocols=protocols, strip=True)
+    text = bleach.clean(text, tags=tags, attributes={"*": ATTRIBUTES}, protocols=protocols, strip=True)
+    # pandas' empty corner is the head of nothing; and who has only a keyboard scrolls a wide table.
+    return text.replace("<th></th>", "<td></td>").replace("<table", '<table tabindex="0"')
 
 
 def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
@@ -101,7 +103,7 @@ def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
         exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True,
     )  # fmt: skip
     exporter.register_filter("clean_html", harmless)
-    style = (HERE / "report.css").read_text(encoding="utf-8") + HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    style = (HERE / "report.css").read_text(encoding="utf-8") + HtmlFormatter().get_style_defs(".highlight")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     attribution = read_json(run_dir / "dataset.json").get("attribution", [])
     about = {"state": state, "parts": executed, "style": style, "digest": digest, "attribution": attribution}
