@@ -6,7 +6,7 @@ import nbformat
 import papermill
 
 import micrographs as mg
-from microrace import lesson, paths
+from microrace import paths
 from microrace.training import TrainingConfig, train
 
 # What a student does, in the running kernel.
@@ -54,8 +54,12 @@ def test_the_lesson_plays_through_without_a_trained_machine(tiny_manifest, tmp_p
 
 
 def test_the_newest_machine_of_the_same_images_is_found(tiny_manifest, tmp_path, monkeypatch):
+    cells = nbformat.read(paths.NOTEBOOKS / "explore-augmentations.ipynb", as_version=4).cells
+    lesson = {}
+    exec(next(cell.source for cell in cells if "def newest_machine" in cell.source), lesson)
+    newest_machine = lesson["newest_machine"]
     monkeypatch.setattr(paths, "RUNS", tmp_path)
-    assert lesson.newest_machine() is None
+    assert newest_machine() is None
     manifest = mg.read_manifest(tiny_manifest)
     config = TrainingConfig(crop_px=32, epochs=1, crops_per_epoch=16, n_folds=2, n_members=1, augmented_crops=0, workers=0)
     machine = train(manifest, config).machine
@@ -64,6 +68,6 @@ def test_the_newest_machine_of_the_same_images_is_found(tiny_manifest, tmp_path,
         mg.write_manifest(manifest, tmp_path / name / "manifest.csv")
         file.write_bytes(b"of another version" if name == "broken" else file.read_bytes())
         os.utime(file, (2e9 - age, 2e9 - age))
-    found, loaded = lesson.newest_machine(images=set(manifest["sha256"]))
-    assert found.name == "newer" and loaded.classes == machine.classes and lesson.newest_machine(images={"others"}) is None
-    assert lesson.newest_machine(str(tmp_path / "older"))[0].name == "older"
+    found, loaded = newest_machine(images=set(manifest["sha256"]))
+    assert found.name == "newer" and loaded.classes == machine.classes and newest_machine(images={"others"}) is None
+    assert newest_machine(str(tmp_path / "older"))[0].name == "older"
