@@ -7,7 +7,6 @@ import numpy as np
 
 from steelrender.field import HEIGHT_PX, SUPERSAMPLING, WIDTH_PX, Field, smooth_noise
 from steelrender.specimens import STRUCTURES
-from steelrender.structures import particles
 
 OPTICAL_RESOLUTION_UM, SEM_RESOLUTION_UM = 0.25, 0.004
 
@@ -51,14 +50,6 @@ def image_surface(field: Field, tone: np.ndarray, relief: np.ndarray, s: dict) -
             begin, end = (tuple(int(v) for v in p) for p in (at - reach, at + reach))
             cv2.line(canvas, begin, end, rng.uniform(0.3, 1), int(rng.integers(1, 4)), cv2.LINE_AA)
         tone = tone + (rng.choice([-1.2, 1.2]) if sem else -1.2) * canvas
-    if rng.random() < 0.3:
-        # Stains and dust.
-        spots = particles(field, 14 / scale, 0.004 * rng.random(), spread=0.6, wobble=0.3)
-        tone = tone - rng.uniform(0.5, 2.5) * cv2.GaussianBlur(spots, (0, 0), 3)
-    if sem and rng.random() < 0.25:
-        # Charging: brightness drifts from scan line to scan line.
-        drift = np.repeat(rng.normal(0, rng.uniform(0.03, 0.2), rows // SUPERSAMPLING), SUPERSAMPLING)
-        tone = tone + drift[:, None].astype(np.float32)
     tone = cv2.GaussianBlur(tone, (0, 0), float(sigma))
     image = cv2.resize(tone, (columns // SUPERSAMPLING, rows // SUPERSAMPLING), interpolation=cv2.INTER_AREA)
     image = (image - image.mean()) / (image.std() + 0.05)
@@ -89,11 +80,8 @@ def visibility(structure: str, parameters: dict, pixels_per_um: float, modality:
     recipe = STRUCTURES[structure]
     size_um = parameters["size_um"]
     resolved_um = max(2 / pixels_per_um, SEM_RESOLUTION_UM if modality == "sem" else OPTICAL_RESOLUTION_UM)
-    # Broken lamellae, and carbides still lying where lamellae were, are no textbook's pearlite and spheroidite.
-    atypical = 0.5 * (
-        (structure == "pearlite" and parameters["degeneracy"] > 1.2)
-        or (structure == "spheroidite" and parameters["in_rows"])
-    )
+    # Broken lamellae are no textbook's pearlite.
+    atypical = 0.5 * (structure == "pearlite" and parameters["degeneracy"] > 1.2)
     telling_um = recipe.telling * size_um
     in_view = WIDTH_PX * HEIGHT_PX / (size_um * pixels_per_um) ** 2
     numbers = (telling_um * pixels_per_um, telling_um / resolved_um, in_view, recipe.ambiguity + atypical)

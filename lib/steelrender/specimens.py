@@ -63,8 +63,8 @@ SIZE_ONLY = {
 }  # fmt: skip
 QUIZ_1_NONE = {
     "graphite flakes": Recipe(recipes.graphite_flakes, (8.0, 300.0), (100, 240), 0.2, ("pearlite",), 0.1),
-    "twinned austenite": Recipe(recipes.twinned_austenite, (1.0, 150.0), (60, 150), 0.3, ("ferrite",), 0.3),
-    "as-cast dendrites": Recipe(recipes.dendrites, (0.8, 90.0), (20, 46), 1.0, ("martensite",), 0.1),
+    "nodular graphite": Recipe(recipes.nodular_graphite, (10.0, 120.0), (20, 60), 1.0, ("spheroidite",), 0.2),
+    "sintered iron": Recipe(recipes.sintered_iron, (5.0, 100.0), (16, 50), 1.0, ("ferrite",), 0.1),
 }
 # The carbides and films that tell these states apart are a small part of a block's width.
 QUIZ_2 = {
@@ -109,24 +109,20 @@ def draw_specimen(recipe: Recipe, pixels_per_um: float, rng) -> dict:
         "relief": rng.uniform(0.1, 0.5),
         "roughness": rng.uniform(0.02, 0.15),
         "etched_carbide_tone": rng.uniform(-0.8, 0.1),
-        "carbon_rich": bool(rng.random() < 0.4),
         # pearlite
         "colony": rng.uniform(10, 45),
         "waviness": rng.uniform(0.05, 0.5),
         "curvature": rng.uniform(0.1, 1.0),
         "degeneracy": rng.choice([rng.uniform(0, 1), rng.uniform(1.2, 1.9)], p=[0.75, 0.25]),
         "carbide_share": rng.uniform(0.22, 0.42),
-        "proeutectoid": rng.choice([0.0, rng.uniform(0.1, 0.4)], p=[0.6, 0.4]),
         # particles
         "area_share": rng.uniform(0.1, 0.26),
         "size_spread": rng.uniform(0.25, 0.55),
         "grain_over_particle": rng.uniform(5, 14),
-        "in_rows": bool(rng.random() < 0.25),
         # bainite and martensite
         "sheaf": rng.uniform(9, 16),
         "lower": bool(rng.random() < 0.35),
         "carbide_area": rng.uniform(0.1, 0.2),
-        "island_share": rng.choice([0.0, rng.uniform(0.02, 0.07)], p=[0.6, 0.4]),
         "island_spacing_um": rng.uniform(0.15, 0.4),
         "film_share": rng.choice([0.0, rng.uniform(0.1, 0.4)]),
         "hard_share": rng.uniform(0.3, 0.6),
@@ -134,6 +130,4 @@ def draw_specimen(recipe: Recipe, pixels_per_um: float, rng) -> dict:
         # castings
         "flakes_per_area": rng.uniform(0.5, 1.2),
         "flake_thickness": rng.uniform(0.025, 0.06),
-        "arm_sharpness": rng.uniform(4, 12),
-        "coring": rng.uniform(0.2, 1.0),
     }
