@@ -36,6 +36,8 @@ def image_surface(field: Field, tone: np.ndarray, relief: np.ndarray, s: dict) -
     else:
         tone = tone - rng.uniform(0.8, 2.0) * steps
         sigma = np.hypot(0.42 * OPTICAL_RESOLUTION_UM * scale, rng.uniform(0.6, 1.4))
+    if rng.random() < 0.1:
+        sigma = sigma * 1.8  # out of focus
     tone = tone * np.clip(1 + rng.uniform(0.05, 0.25) * smooth_noise(field, width_um / rng.uniform(2, 5)), 0.3, 2)
     # Uneven light, shading and charging differ as much for every structure.
     tone = tone / max(float(tone.std()), 0.08)

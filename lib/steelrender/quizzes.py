@@ -23,7 +23,7 @@ SCALE_RANGE_QUIZ_2_PIXELS_PER_UM = (8.0, 90.0)
 BRIGHTNESS_RANGE, CONTRAST_RANGE = (0.38, 0.62), (0.08, 0.18)
 # A light microscope that resolves 0.25 um needs 8 px/um (Nyquist); half as much again is empty magnification.
 OPTICAL_HIGHEST_PIXELS_PER_UM = 12.0
-# Graphite and pores finer than what this shows are not in the literature cited.
+# Of higher magnification, a field would show a piece of one nodule or pore, or ferrite and nothing else.
 NONE_HIGHEST_PIXELS_PER_UM = 15.0
 
 

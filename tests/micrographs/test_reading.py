@@ -207,5 +207,3 @@ def test_truncated_files_are_refused(tmp_path, name, kept):
     path.write_bytes(data[: int(kept * len(data))])
     with pytest.raises(PictureError, match="cannot be read as an image"):
         read_image(path)
-
-

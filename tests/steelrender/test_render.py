@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from micrographs import manifest as manifests
@@ -50,7 +51,7 @@ def test_smooth_noise_has_unit_variance_and_its_correlation_length_in_um(correla
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.3])
-@pytest.mark.parametrize("pixels_per_um, diameter_um", [(2.0, 20.0), (40.0, 1.0), (150.0, 0.25)])
+@pytest.mark.parametrize("pixels_per_um, diameter_um", [(2.0, 20.0), (150.0, 0.25)])
 def test_voronoi_cells_have_their_mean_diameter(pixels_per_um, diameter_um, spread):
     f = field(pixels_per_um)
     cells = structures.voronoi(f, diameter_um, spread=spread)
@@ -64,12 +65,9 @@ def test_voronoi_cells_have_their_mean_diameter(pixels_per_um, diameter_um, spre
 @pytest.mark.parametrize("pixels_per_um", [5.0, 40.0])
 @pytest.mark.parametrize("diameter_px", [1.2, 8.0, 24.0])
 def test_particles_fill_their_share(pixels_per_um, diameter_px):
-    share = np.mean(
-        [
-            structures.particles(field(pixels_per_um, seed), diameter_px / pixels_per_um, 0.12, wobble=0.0).mean()
-            for seed in range(3)
-        ]
-    )
+    diameter_um = diameter_px / pixels_per_um
+    drawn = [structures.particles(field(pixels_per_um, seed), diameter_um, 0.12, wobble=0.0) for seed in range(3)]
+    share = np.mean(drawn)
     # Particles below the pixel are counted, not drawn, and come out an eighth too many.
     assert share == pytest.approx(0.12, rel=0.15 if diameter_px < 1.5 else 0.1)
 
@@ -83,8 +81,6 @@ def test_plan_has_the_paper_s_counts_and_keeps_specimens_apart(quiz, n_train, n_
     assert (table["split"] == "train").sum() == n_train and (table["split"] == "quiz").sum() == n_quiz
     assert table["file"].is_unique
     assert (table.groupby("specimen")["split"].nunique() == 1).all()
-    assert (table.groupby("specimen").size() >= (2 if quiz == 1 else 1)).all()
-    assert table.groupby("specimen").size().median() >= 2
     assert (table.groupby("specimen")["size_um"].nunique() == 1).all()
     train = set(table.loc[table["split"] == "train", "label"])
     assert train == set(specimens.QUIZ_1 if quiz == 1 else specimens.QUIZ_2)
@@ -93,7 +89,6 @@ def test_plan_has_the_paper_s_counts_and_keeps_specimens_apart(quiz, n_train, n_
         assert only_quiz["label"].value_counts().to_dict() == dict.fromkeys(specimens.QUIZ_1_NONE, 2)
         assert table["pixels_per_um"].between(*quizzes.SCALE_RANGE_PIXELS_PER_UM).all()
         assert table["pixels_per_um"].min() < 1.5 and table["pixels_per_um"].max() > 170
-        assert set(table["modality"]) == {"optical", "sem"}
         optical = table[table["modality"] == "optical"]
         assert optical["pixels_per_um"].max() <= quizzes.OPTICAL_HIGHEST_PIXELS_PER_UM
     else:
@@ -120,6 +115,23 @@ def test_size_alone_parts_the_pairs_and_magnification_does_not():
     assert 0.12 < train["structure"].isin(list(specimens.SIZE_ONLY)).mean() < 0.3
 
 
+def test_the_plan_says_what_can_be_seen_of_each_picture():
+    table = quizzes.plan(1)
+    pearlite = table[table["label"] == "pearlite"]
+    assert np.allclose(pearlite["feature_size_px"], pearlite["size_um"] * pearlite["pixels_per_um"], rtol=0.01)
+    field_px = fields.WIDTH_PX * fields.HEIGHT_PX
+    assert np.allclose(pearlite["features_in_view"], field_px / pearlite["feature_size_px"] ** 2, rtol=0.02)
+    # The light microscope resolves a quarter of a micrometre, however large it is printed.
+    optical = pearlite[(pearlite["modality"] == "optical") & (pearlite["pixels_per_um"] > 8)]
+    assert len(optical) and np.allclose(optical["feature_over_resolution"], optical["size_um"] / 0.25, rtol=0.01)
+    electrons = pearlite[pearlite["modality"] == "sem"]
+    assert np.allclose(electrons["feature_over_resolution"], electrons["feature_size_px"] / 2, rtol=0.02)
+    broken = [p["degeneracy"] > 1.2 for p in pearlite["parameters"]]
+    assert any(broken) and list(pearlite["ambiguity"] > 0) == broken
+    known = set(specimens.QUIZ_1) | {manifests.NONE_OF_THESE}
+    assert set("; ".join(table["mistaken_for"]).split("; ")) <= known
+
+
 def test_another_quiz_and_an_unknown_label_are_refused():
     with pytest.raises(ValueError, match="quiz 3"):
         quizzes.plan(3)
@@ -130,33 +142,39 @@ def test_another_quiz_and_an_unknown_label_are_refused():
 # --- controls: what should not give the class away does not ---
 
 
-def control_accuracy(table, columns):
-    """Correct answers of 5 nearest neighbours on the quiz images of known classes, and their number."""
-    train, quiz = table[table["split"] == "train"], table[table["split"] == "quiz"]
-    quiz = quiz[quiz["label"].isin(train["label"])]
-    scaler = StandardScaler().fit(train[columns])
-    model = KNeighborsClassifier(5).fit(scaler.transform(train[columns]), train["label"])
-    return (model.predict(scaler.transform(quiz[columns])) == quiz["label"]).sum(), len(quiz)
+def test_images_have_the_grey_that_the_plan_gives_them():
+    """So the plan alone tells what a classifier of mean grey and contrast could know."""
+    cv2.setNumThreads(1)  # threads of OpenCV in this process would hang the processes forked from it below
+    table = quizzes.plan(1)
+    for row in table.groupby("structure").head(1).itertuples():
+        what = (row.structure, row.parameters, row.pixels_per_um, row.modality)
+        image = microscope.render_image(*what, seed=0, brightness=row.brightness, contrast=row.contrast)
+        assert image.mean() / 255 == pytest.approx(row.brightness, abs=0.01)
+        assert image.std() / 255 == pytest.approx(row.contrast, abs=0.01)
 
 
-CONTROLS = {
-    "scale": ["log_scale"],
-    "grey": ["brightness", "contrast"],
-    "scale and grey": ["log_scale", "brightness", "contrast"],
-}
+def beyond_chance(quiz, columns, leak=0.0):
+    """Do 5 nearest neighbours answer more quiz images of 30 seeds than chance does? Thirty images could hide a leak."""
+    right = answers = 0
+    for seed in range(30):
+        table = quizzes.plan(quiz, seed)
+        table = table.assign(log_scale=np.log(table["pixels_per_um"]))
+        code = table["label"].astype("category").cat.codes
+        table[columns] += leak * np.outer(code, table[columns].std())
+        train, quizzed = table[table["split"] == "train"], table[table["split"] == "quiz"]
+        quizzed = quizzed[quizzed["label"].isin(train["label"])]
+        model = make_pipeline(StandardScaler(), KNeighborsClassifier(5)).fit(train[columns], train["label"])
+        right += (model.predict(quizzed[columns]) == quizzed["label"]).sum()
+        answers += len(quizzed)
+    return right > binom.ppf(0.999, answers, 1 / train["label"].nunique())
 
 
-def controls_table(quiz, seed):
-    table = quizzes.plan(quiz, seed)
-    return table.assign(log_scale=np.log(table["pixels_per_um"]))
-
-
-@pytest.mark.parametrize("quiz, n_classes", [(1, 5), (2, 7)])
-@pytest.mark.parametrize("control", CONTROLS)
-def test_scale_and_grey_alone_are_at_chance_over_many_seeds(quiz, n_classes, control):
-    """Thirty images could hide a leak; 900 cannot."""
-    counts = np.sum([control_accuracy(controls_table(quiz, seed), CONTROLS[control]) for seed in range(30)], axis=0)
-    assert counts[0] <= binom.ppf(0.999, counts[1], 1 / n_classes), counts
+@pytest.mark.parametrize("quiz", [1, 2])
+def test_scale_and_grey_alone_are_at_chance_and_a_leak_would_be_noticed(quiz):
+    for columns in (["log_scale"], ["brightness", "contrast"], ["log_scale", "brightness", "contrast"]):
+        assert not beyond_chance(quiz, columns), columns
+    assert beyond_chance(quiz, ["log_scale"], leak=0.4)
+    assert beyond_chance(quiz, ["brightness"], leak=0.4)
 
 
 # --- rendering ---
@@ -174,20 +192,17 @@ def small_quiz(tmp_path_factory):
 
 def test_the_manifest_is_valid_and_matches_the_images(small_quiz):
     table = manifests.read_manifest(small_quiz)
-    assert len(table) == 2 * (5 + 5 + 3)
-    assert table.attrs["simulated"]
-    raw = pd.read_csv(small_quiz)
+    assert len(table) == 2 * (5 + 5 + 3) and table.attrs["simulated"]
     # What the simulated panel needs to know passes through.
     assert (table["feature_over_resolution"].astype(float) > 0).all() and (table["mistaken_for"] != "").all()
-    for row in raw.itertuples():
+    for row in pd.read_csv(small_quiz).itertuples():
         data = (small_quiz.parent / row.file).read_bytes()
         assert hashlib.sha256(data).hexdigest() == row.sha256
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         assert image.shape == (fields.HEIGHT_PX, fields.WIDTH_PX) and image.dtype == np.uint8
         chunks = [data[i : i + 4] for i in range(len(data)) if data[i : i + 4] in (b"tEXt", b"tIME", b"eXIf", b"iTXt")]
         assert image.std() > 10 and not chunks
-    truth = manifests.truth(table)
-    assert (truth == manifests.NONE_OF_THESE).sum() == 6
+    assert (manifests.truth(table) == manifests.NONE_OF_THESE).sum() == 6
 
 
 def test_the_same_bytes_whatever_the_number_of_processes(tmp_path, monkeypatch):
