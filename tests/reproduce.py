@@ -31,7 +31,7 @@ from microrace.study.runner import NO_SHEETS, run, write
 
 JSON_FILES, TABLES = ("metrics.json", "comparison.json", "second-opinion.json"), ("readers.csv", "levels.csv")
 # What belongs to what is published beside the figures, where there is one.
-FILES = ("metrics.json", "classes.csv", "second-opinion.csv", "none-of-these.csv")
+FILES = ("metrics.json", "second-opinion.csv", "teams.csv", "power.csv", "none-of-these.csv", "leads.csv")
 SEEDS_APART, IMAGES_APART, TELLING = 2.0, 2, 0.1
 # A sweep has several seeds of its own.
 SWEEP = ("grid", "n_seeds")
@@ -127,15 +127,23 @@ def publish(study: str, replace: bool = False) -> None:
             shutil.copy(run_dir / name, unfinished)
     numbers.to_csv(unfinished / "numbers.csv")
     told_with = {name: state[name] for name in ("given", "data", "panel", "commit", "versions")}
-    write(unfinished / "study.json", told_with | {"other_seeds": len(seeds)})
+    write(
+        unfinished / "study.json",
+        told_with | {"other_seeds": len(seeds), "micrographs": "rendered" if simulated else "real"},
+    )
     shutil.rmtree(target, ignore_errors=True)
     os.replace(unfinished, target)
     lines = ["# The published figures", "", "Each with the numbers behind it. `make figures` writes this page."]
     for folder in sorted(path for path in paths.FIGURES.iterdir() if path.is_dir()):
-        lines.append(f"\n## {folder.name}")
+        about, numbers = read_json(folder / "study.json"), read_json(folder / "metrics.json")
+        lines.append(
+            f"\n## {folder.name}\n\n{about.get('micrographs', '').capitalize()} micrographs: {numbers.get('n_train')} to "
+            f"learn from, cross-validated, and {numbers.get('n_quiz')} in the quiz."
+        )
         for stem, about in figures_of(folder).items():
             place, alt, caption = f"{folder.name}/{stem}", about.get("alt", stem), about.get("caption", stem)
-            lines.append(f"\n![{alt}]({place}.png)\n\n{caption} [Numbers]({place}.csv)")
+            link = f" [Numbers]({place}.csv)" if (folder / f"{stem}.csv").is_file() else ""
+            lines.append(f"\n![{alt}]({place}.png)\n\n{caption}{link}")
     write(paths.FIGURES / "README.md", "\n".join(lines) + "\n")
     without = f"; without {', '.join(left_out)}, which show real micrographs" if left_out else ""
     print(f"{target}: {len(numbers)} numbers, their tolerances from {len(seeds) + 1} seed(s){without}")

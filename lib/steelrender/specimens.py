@@ -55,11 +55,11 @@ QUIZ_1 = {
 # can be seen, only a length in um parts the two.
 SIZE_ONLY = {
     "Widmanstatten ferrite": Recipe(recipes.pearlite, (4.0, 16.0), (4, 28), 1.0, ("pearlite",), 0.1,
-                                    "ferrite", (1, 2, 4, 5), (1,)),
+                                    "ferrite", (1, 2, 3, 4, 5, 6), (1,)),
     "highly tempered martensite": Recipe(recipes.spheroidite, (0.05, 0.13), (5, 36), 1.0, ("spheroidite",), 0.2,
-                                         "martensite", (10, 11, 13), (3,)),
+                                         "martensite", (10, 11, 12, 13), (3,)),
     "nanostructured bainite": Recipe(recipes.martensite, (0.05, 0.13), (6, 30), 1.0, ("martensite",), 0.3,
-                                     "bainite", (10, 11, 12, 13), (3,)),
+                                     "bainite", (10, 11, 12, 13, 14), (3,)),
 }  # fmt: skip
 QUIZ_1_NONE = {
     "graphite flakes": Recipe(recipes.graphite_flakes, (8.0, 300.0), (100, 240), 0.2, ("pearlite",), 0.1),
