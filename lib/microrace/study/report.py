@@ -79,7 +79,8 @@ def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
     figures = figures_of(run_dir / "figures")
     first = [stem for stem in ("difference", "human-versus-machine", "training") if stem in figures][:1]
     rows = [
-        f"| {about.get('caption', stem).replace('|', '/')} | [{stem}](#figure-{stem}) | [{stem}.csv](figures/{stem}.csv) |"
+        f"| {about.get('caption', stem).replace('|', '/')} | [{stem}](#figure-{stem}) | "
+        + f"[{stem}.csv](figures/{stem}.csv) |" * (run_dir / "figures" / f"{stem}.csv").is_file()
         for stem, about in figures.items()
     ]
     pictures = [f"![{figures[stem].get('alt', stem)}](figures/{stem}.png)" for stem in first]
@@ -111,4 +112,5 @@ def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
     page, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells, nbformat_minor=4), resources=resources)
     page = re.sub(r'(<h\d[^>]*?) id="[^"]*"', r"\1", page)  # two notebooks may have a heading of the same name
     page = page.replace(f"{run_dir.parents[1]}/", "")  # places on this computer are nobody's business
+    page = re.sub(r'href="(\w+\.md)', r'href="../../notebooks/\1', page)
     return re.sub(r'href="(?:\./)?(\d\d-[\w-]+)\.ipynb"', r'href="#\1"', page)  # links between notebooks
