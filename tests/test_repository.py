@@ -1,6 +1,7 @@
 """The repository itself: one lock, clean notebooks, a help that lists every target, prose that names what exists."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import tomllib
 from importlib.metadata import version
 
+import pandas as pd
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -137,13 +139,23 @@ def test_ruff_is_clean():
 
 
 def test_the_readme_quotes_the_published_numbers():
-    """On real micrographs: each row of the README's table, from the file of the run that it names."""
-    text = (paths.ROOT / "README.md").read_text()
-    metrics = json.loads((paths.FIGURES / "uhcs" / "metrics.json").read_text())
-    for quoted in (metrics, metrics["known_classes"], metrics["scale_alone"], metrics["validation"],
-                   metrics["validation_scale_alone"]):  # fmt: skip
-        found = [[quoted[n][k] for k in ("value", "low", "high")] for n in ("accuracy", "balanced_accuracy")]
+    """Each row of the tables of real micrographs, and each difference that a claim of the paper is answered by."""
+    text, published = (paths.ROOT / "README.md").read_text(), paths.FIGURES
+    quiz, whole = (json.loads((published / study / "metrics.json").read_text()) for study in ("uhcs", "uhcs-all"))
+    rows = [quiz, quiz["known_classes"], quiz["scale_alone"]]
+    for metrics in (*rows, *(m[part] for m in (quiz, whole) for part in ("validation", "validation_scale_alone"))):
+        found = [[metrics[n][k] for k in ("value", "low", "high")] for n in ("accuracy", "balanced_accuracy")]
         assert " | ".join(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in found) in text
+    told = set()
+    for study, stem in itertools.product(("uhcs-all", "quiz1"), ("what-matters", "zoom-test", "knob-test", "difference")):
+        table = pd.read_csv(published / study / f"{stem}.csv")
+        for name in {"difference", "change", "value"} & set(table):
+            ends = table[[name, *([f"{name}_low", f"{name}_high"] if name != "value" else ["low", "high"])]].to_numpy()
+            told |= {f"{v:+.2f} ({low:+.2f} to {high:+.2f})" for v, low, high in ends}
+    claims = re.findall(
+        r"[+-]\d\.\d\d \(\S+ to \S+\)", text[text.index("## The paper's claims") : text.index("## The two commands")]
+    )
+    assert len(claims) > 20 and set(claims) <= told
 
 
 def test_the_readme_links_to_what_exists():

@@ -57,6 +57,7 @@ def run_dir(tmp_path):
     (tmp_path / "figures").mkdir()
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "figures" / "difference.csv").touch()
     (tmp_path / "figures" / "difference.png").write_bytes(base64.b64decode(PNG))
     return tmp_path
 
