@@ -125,6 +125,25 @@ def test_every_parameter_is_explained(path):
         assert re.match(r"\w+: (str|int|float|bool) = .+  # .+", line), line
 
 
+def made_in(tree) -> set[str]:
+    """Names that code assigns or defines."""
+    nodes = list(ast.walk(tree))
+    named = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return (
+        named | {n.name for n in nodes if isinstance(n, ast.FunctionDef)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+    )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_one_figure_can_be_drawn_without_the_others(path):
+    sources = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    drawing = [ast.parse(source) for source in sources if "figures.save(" in source]
+    elsewhere = set().union(*(made_in(ast.parse(source)) for source in sources if "figures.save(" not in source))
+    for tree in drawing:
+        used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - made_in(tree) - elsewhere
+        assert not used & set().union(*map(made_in, drawing))
+
+
 def test_make_help_lists_every_target():
     text = (paths.ROOT / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split())
