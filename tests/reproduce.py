@@ -6,7 +6,8 @@ A number counts as reproduced when it differs from the published one by no more 
 - where the study was also run with other seeds (``make tolerance``), it is twice the standard deviation over the seeds,
   the published one among them: another machine or another number of threads rounds otherwise, which moves a trained head
   no farther than another start does;
-- otherwise it is what two images of the quiz answered otherwise change a share by, for numbers above 1 in proportion.
+- otherwise it is what two images of the quiz (or held out, where there is no quiz) answered otherwise change a share by,
+  for numbers above 1 in proportion.
 
 Where that allows more than `TELLING`, a number that differs by more is neither reproduced nor different, but LOOSE: seeds
 differ too much to tell.
@@ -78,10 +79,10 @@ def numbers_of(run_dir: Path, seeds: list[Path] = ()):
         Folders of the same study run with other seeds. A number that one of them lacks is treated as if there were none.
     """
     table = pd.DataFrame({"value": values_of(run_dir)}).rename_axis("number")
-    n_quiz = max(table["value"].get("metrics.json n_quiz", 0), 1)
+    n_images = table["value"].get("metrics.json n_quiz", 1) or table["value"]["metrics.json n_train"]
     others = [pd.Series(values_of(folder), name=folder.name) for folder in seeds]
     spread = table[["value"]].join(others).std(axis=1, skipna=False) * SEEDS_APART
-    table["tolerance"] = spread.fillna(table["value"].abs().clip(lower=1) * IMAGES_APART / n_quiz)
+    table["tolerance"] = spread.fillna(table["value"].abs().clip(lower=1) * IMAGES_APART / n_images)
     counts = table.index.str.contains(r"[. ]n(?:_\w+)?$") & (table["value"] % 1 == 0)
     return table.assign(tolerance=table["tolerance"].mask(counts, 0.0))
 
@@ -135,10 +136,10 @@ def publish(study: str, replace: bool = False) -> None:
     os.replace(unfinished, target)
     lines = ["# The published figures", "", "Each with the numbers behind it. `make figures` writes this page."]
     for folder in sorted(path for path in paths.FIGURES.iterdir() if path.is_dir()):
-        about, numbers = read_json(folder / "study.json"), read_json(folder / "metrics.json")
+        about, measured = read_json(folder / "study.json"), read_json(folder / "metrics.json")
         lines.append(
-            f"\n## {folder.name}\n\n{about.get('micrographs', '').capitalize()} micrographs: {numbers.get('n_train')} to "
-            f"learn from, cross-validated, and {numbers.get('n_quiz')} in the quiz."
+            f"\n## {folder.name}\n\n{about.get('micrographs', '').capitalize()} micrographs: {measured.get('n_train')} to "
+            f"learn from, cross-validated, and {measured.get('n_quiz')} in the quiz."
         )
         for stem, about in figures_of(folder).items():
             place, alt, caption = f"{folder.name}/{stem}", about.get("alt", stem), about.get("caption", stem)
