@@ -96,6 +96,9 @@ def test_the_chain_runs_on_the_real_micrographs(shared_manifest, tmp_path):
     assert metrics["n_train"] == 134 and metrics["n_quiz"] == 36
     assert metrics["scale_alone"]["accuracy"]["value"] > metrics["scale_alone"]["accuracy"]["low"]
     assert json.loads((tmp_path / "uhcs" / "dataset.json").read_text())["simulated"] is False
+    # Nobody is invented to compare with.
+    assert "nobody has answered" in json.loads((tmp_path / "uhcs" / "comparison.json").read_text())["skipped"][0]
+    assert not (tmp_path / "uhcs" / "panel.csv").exists()
 
 
 def test_no_notebook_makes_an_output_widget():
