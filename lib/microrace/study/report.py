@@ -80,7 +80,8 @@ def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
     first = [stem for stem in ("difference", "human-versus-machine", "training") if stem in figures][:1]
     rows = [
         f"| {about.get('caption', stem).replace('|', '/')} | [{stem}](#figure-{stem}) | "
-        + f"[{stem}.csv](figures/{stem}.csv) |" * (run_dir / "figures" / f"{stem}.csv").is_file()
+        + f"[{stem}.csv](figures/{stem}.csv)" * (run_dir / "figures" / f"{stem}.csv").is_file()
+        + " |"
         for stem, about in figures.items()
     ]
     pictures = [f"![{figures[stem].get('alt', stem)}](figures/{stem}.png)" for stem in first]

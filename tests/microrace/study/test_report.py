@@ -58,7 +58,8 @@ def run_dir(tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
     (tmp_path / "figures" / "difference.csv").touch()
-    (tmp_path / "figures" / "difference.png").write_bytes(base64.b64decode(PNG))
+    for stem in ("difference", "sheet"):
+        (tmp_path / "figures" / f"{stem}.png").write_bytes(base64.b64decode(PNG))
     return tmp_path
 
 
@@ -76,6 +77,7 @@ def test_the_first_screen_says_what_was_found_and_shows_it(text):
 
 def test_a_claim_leads_to_its_figure_its_cell_and_its_table(text):
     assert '<a href="#figure-difference">difference</a>' in text and text.count('id="figure-difference"') == 1
+    assert "figures/sheet.csv" not in text and "| " not in Page(text).text  # a figure without numbers breaks no table
     assert "What the difference is" in text and '<a href="figures/difference.csv">' in text
     pictures = re.findall("<img[^>]*data:image/png[^>]*>", text)
     assert len(pictures) == 2 and all('alt="A bar above zero"' in tag for tag in pictures)
