@@ -18,7 +18,7 @@ def make(*arguments, folder=paths.ROOT, **environment):
     locked = Path(tempfile.gettempdir()) / "microrace-tests.lock"
     locked.write_text("".join((paths.ROOT / name).read_text() for name in ("requirements.txt", "requirements-cuda.txt")))
     command = ["make", "--no-print-directory", f"LOCKED={locked}", f"PYTHON={sys.executable}", *arguments]
-    kept = {k: v for k, v in os.environ.items() if k not in ("SEED", "PARAMS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    kept = {k: v for k, v in os.environ.items() if k not in ("SEED", "PARAMS", "ARGS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=kept | environment)
 
 
