@@ -364,10 +364,10 @@ def run_sweep(
         for seed in seeds[:1] if dear else seeds:
             run = setting.method, dataclasses.replace(reference, seed=seed, **setting.changes)
             asked.append((setting, seed, run))
-            under.setdefault(run, []).extend(c for c in setting.conditions if c not in under.get(run, ()))
+            under.setdefault(run, {}).update(dict.fromkeys(setting.conditions))
     # Seed by seed, so that processes beside each other seldom need the same features at once; whole networks last.
     runs = sorted(under, key=lambda run: (run[1].backbone_rate > 0, run[1].seed))
-    tasks = [(manifest, *run, under[run], str(folder)) for run in runs]
+    tasks = [(manifest, *run, list(under[run]), str(folder)) for run in runs]
     done = dict(zip(runs, _done(run_one, tasks, jobs, scheduler, "what matters"), strict=True))
     found = []
     for setting, seed, run in asked:

@@ -41,11 +41,10 @@ def summary(run_dir: Path) -> list[str]:
     why = "The numbers show what the method does, not what people can do."
     said = [f"**Simulated: the {simulated}.** {why}"] if simulated else []
     said += comparison.get("claims", [])[:1]
-    shares = {"{n_quiz} quiz": metrics, "{n_train} held-out training": metrics.get("validation", {})}
-    for images, accuracy in ((n.format(**metrics), part["accuracy"]) for n, part in shares.items() if part.get("accuracy")):
-        said.append(
-            "The machine is right on {value:.2f} ({low:.2f} to {high:.2f}) of ".format(**accuracy) + f"{images} images."
-        )
+    for images, part in (("{n_quiz} quiz", metrics), ("{n_train} held-out training", metrics.get("validation", {}))):
+        if accuracy := part.get("accuracy"):
+            share = "{value:.2f} ({low:.2f} to {high:.2f})".format(**accuracy)
+            said.append(f"The machine is right on {share} of {images.format(**metrics)} images.")
     return [*said, *metrics.get("skipped", []), *comparison.get("skipped", [])]
 
 
