@@ -91,7 +91,7 @@ IMAGES ?=
 manifest: env  ## write a manifest to fill in for IMAGES=folder, which has one subfolder of images a class; scales are taken from the files
 	@$(PY) -m micrographs $(call quote,$(IMAGES))
 
-predict: env  ## let STUDY= name the structures in IMAGES='folder/*.tif': runs/STUDY/predicted.html and .csv; ARGS= --pixels-per-um
+predict: env  ## let STUDY= name the structures in IMAGES='folder/*.tif': runs/STUDY/predicted.html and .csv; ARGS= --pixels-per-um, --language
 	@$(PY) -m microrace.opinion --run runs/$(call quote,$(ABOUT)) --images $(call quote,$(IMAGES)) \
 	  --report runs/$(call quote,$(ABOUT))/predicted.html --out runs/$(call quote,$(ABOUT))/predicted.csv $(ARGS)
 

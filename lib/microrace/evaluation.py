@@ -285,19 +285,6 @@ def calibration_report(probabilities, labels, groups, n_bins: int = 5) -> pd.Dat
     return table.rename_axis("measure").set_axis(names).reset_index(names="measure")
 
 
-def reliability_table(confidence, correct, groups, n_bins: int = 5) -> pd.DataFrame:
-    """Share right against confidence, in bins of about equally many images.
-
-    Returns
-    -------
-    DataFrame
-        n_images, confidence (mean), share_right, share_right_low, share_right_high.
-    """
-    bins = [b for b in np.array_split(np.argsort(confidence, kind="stable"), n_bins) if len(b)]
-    rows = [(len(b), confidence[b].mean(), *share_interval(correct[b], groups[b])) for b in bins]
-    return pd.DataFrame(rows, columns="n_images confidence share_right share_right_low share_right_high".split())
-
-
 def false_alarms(outlier_score, groups, rate: float) -> np.ndarray:
     """Known structures called "none of these": array (n,) of 0 and 1, at thresholds that their own specimens did not set.
 
@@ -386,11 +373,3 @@ class Calibration:
         carries_over = self.realised[0] >= wanted
         self.limit = sure_limit(confidence, self.correct, wanted) if carries_over else np.inf
         self.outlier_scores = np.sort(held_out["outlier_score"])
-
-    def sentence(self) -> str:
-        """What "sure" means for this machine, with the interval."""
-        measured = f"of {self.sure.sum()} held-out training images above the limit that other specimens set, "
-        measured += "{:.2f} ({:.2f} to {:.2f}) were right".format(*self.realised) if self.sure.any() else "none was there"
-        if np.isfinite(self.limit):
-            return f"Sure: a probability of {self.limit:.2f} or more, for {self.wanted:.2f} right; {measured}."
-        return f"No answer is called sure, as {self.wanted:.2f} right cannot be reached with these images: {measured}."

@@ -2,7 +2,7 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const list = byId('entries'), entries = [...list.children];
-  const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
+  const collator = new Intl.Collator(document.documentElement.lang, { numeric: true, sensitivity: 'base' });
   const compare = {
     file: (a, b) => collator.compare(a.dataset.file, b.dataset.file),
     answer: (a, b) => collator.compare(a.dataset.answer, b.dataset.answer) || b.dataset.probability - a.dataset.probability,
@@ -22,7 +22,7 @@
     }
     const n = entries.filter((entry) => !entry.hidden).length;
     byId('nothing').hidden = n > 0;
-    byId('count').textContent = `${n} of ${entries.length} images`;
+    byId('count').textContent = `${n} ${byId('count').dataset.words}`;
   };
   byId('order').addEventListener('change', arrange);
   for (const id of ['search', 'answer', 'flag']) byId(id).addEventListener('input', filter);

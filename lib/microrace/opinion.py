@@ -18,6 +18,7 @@ import argparse
 import base64
 import io
 import itertools
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ from microrace.training import CropFeatures, Machine
 from microrace.whole import written_whole
 from readerstudy.pages import render_page
 
-ASK, SURE = "ask a person", "sure"
+ASK, SURE, HERE = "ask a person", "sure", Path(__file__).parent
 # Rows of the map of what decided. The machine looks at a handful of crops, which is no finer than this.
 MAP_ROWS = 24
 # For and against the answer, as in the figures; between them the picture shows through.
@@ -233,6 +234,49 @@ def evidence_picture(evidence: np.ndarray) -> np.ndarray:
     return np.concatenate([np.where(evidence[..., None] > 0, FOR, AGAINST), opacity], axis=-1).round().astype(np.uint8)
 
 
+def translator(language: str = "en"):
+    """A function that says a text of the page in a language: ``_(text, **values)``, numbers with two decimal places.
+
+    The texts stand in the page in English; ``opinion.de.json`` has them in German, with the decimal mark, and a further
+    language is one more such file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file.
+    """
+    words = {path.name.split(".")[1]: json.loads(path.read_text("utf-8")) for path in HERE.glob("opinion.*.json")} | {
+        "en": {}
+    }
+    if language not in words:
+        raise ValueError(f"no page in the language {language!r}; take one of {', '.join(sorted(words))}")
+    words = words[language]
+
+    def translated(text: str, **values) -> str:
+        mark = words.get(".", ".")
+        told = {name: f"{v:.2f}".replace(".", mark) if isinstance(v, float) else v for name, v in values.items()}
+        return words.get(text, text).format(**told)
+
+    return translated
+
+
+ENGLISH = translator()
+
+
+def sure_sentence(calibration: Calibration, _=ENGLISH) -> str:
+    """What "sure" means for a machine, with the interval."""
+    measured, (share, low, high) = "none was there", calibration.realised
+    if calibration.sure.any():
+        measured = (
+            "of {n} held-out training images above the limit that other specimens set, {share} ({low} to {high}) were right"
+        )
+    measured = _(measured, n=calibration.sure.sum(), share=share, low=low, high=high)
+    said = "No answer is called sure, as {wanted} right cannot be reached with these images: {measured}."
+    if np.isfinite(calibration.limit):
+        said = "Sure: a probability of {limit} or more, for {wanted} right; {measured}."
+    return _(said, limit=calibration.limit, wanted=calibration.wanted, measured=measured)
+
+
 def number(value: float) -> str:
     """Three significant digits, and no powers of ten below a million."""
     return f"{float(f'{value:.3g}'):g}"
@@ -243,7 +287,7 @@ def percent(share: float) -> str:
     return "over 99 %" if share > 0.99 else "under 1 %" if share < 0.01 else f"{100 * share:.0f} %"
 
 
-def write_page(out, asked: SecondOpinion, rows: pd.DataFrame, answers: pd.DataFrame, skipped=(), study: str = "") -> None:
+def write_page(out, asked: SecondOpinion, rows, answers, skipped=(), study: str = "", _=ENGLISH) -> None:
     """Write the answers to the images of manifest rows as one page without server and network, whole or not at all.
 
     Parameters
@@ -256,6 +300,8 @@ def write_page(out, asked: SecondOpinion, rows: pd.DataFrame, answers: pd.DataFr
         Images that could not be answered.
     study : str
         Name of the study.
+    _ : callable
+        Of `translator`.
     """
     found, training = asked.explain(rows), asked.training.to_dict("records")
     entries = []
@@ -267,9 +313,10 @@ def write_page(out, asked: SecondOpinion, rows: pd.DataFrame, answers: pd.DataFr
     about = {"classes": asked.machine.classes, "calibration": asked.calibration, "batch": asked.batch(rows, answers)}
     about |= {"study": study, "skipped": skipped, "credit": mg.attribution(asked.training), "ASK": ASK, "SURE": SURE}
     about |= {"training": training, "pictures": {i: _picture(training[i], TRAINING_PX) for i in shown}, "entries": entries}
-    template, filters = Path(__file__).with_name("opinion.html.j2"), {"number": number, "percent": percent}
+    about |= {"_": _, "sure_sentence": sure_sentence(asked.calibration, _), "percent": lambda share: _(percent(share))}
+    about |= {"number": lambda value: number(value).replace(".", _(".")), "NONE": mg.NONE_OF_THESE}
+    page = render_page(HERE / "opinion.html.j2", [], simulated=_simulated(asked.training), **about)
     with written_whole(out) as file:
-        page = render_page(template, [], NONE=mg.NONE_OF_THESE, simulated=_simulated(asked.training), **about, **filters)
         file.write_text(page, encoding="utf-8", newline="\n")
 
 
@@ -291,7 +338,7 @@ def model_card(asked: SecondOpinion, manifest: pd.DataFrame, parts: pd.DataFrame
     apart = [
         (a["part"], b["part"]) for a, b in itertools.combinations(classes, 2) if max(a[low], b[low]) > min(a[high], b[high])
     ]
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    loader = jinja2.FileSystemLoader(HERE)
     template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("model-card.md.j2")
     return template.render(asked=asked, manifest=manifest, classes=classes, apart=apart, parts=parts.to_dict("records"),
                            measured=measured, credit=mg.attribution(asked.training), number=number,
@@ -313,9 +360,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pixels-per-um", type=float, help="scale of all --images; else the files' own tags give it")
     parser.add_argument("--out", type=Path, help="table to write (CSV)")
     parser.add_argument("--report", type=Path, help="page to write (HTML)")
-    parser.add_argument(
-        "--wanted", type=float, default=0.95, help="share of sure answers that shall be right (default 0.95)"
-    )
+    parser.add_argument("--wanted", type=float, default=0.95, help="share of sure answers that shall be right")
+    parser.add_argument("--language", default="en", help="of the page: en or de")
     given = parser.parse_args(arguments)
     try:
         if not (given.out or given.report):
@@ -323,7 +369,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.pixels_per_um is not None and given.manifest:
             raise ValueError("--pixels-per-um goes with --images; in a manifest the column pixels_per_um says it")
         # What is wrong with the study is told before a thousand images are read.
-        asked = SecondOpinion.of_run(given.run, given.wanted)
+        asked, words = SecondOpinion.of_run(given.run, given.wanted), translator(given.language)
         source = given.manifest or mg.image_files(given.images)
         rows, skipped = mg.read_images(source, given.pixels_per_um)
         # In either way a person said it.
@@ -332,14 +378,14 @@ def main(arguments: list[str] | None = None) -> int:
             with written_whole(given.out) as file:
                 answers.to_csv(file, index=False)
         if given.report:
-            write_page(given.report, asked, rows, answers, skipped, given.run.resolve().name)
+            write_page(given.report, asked, rows, answers, skipped, given.run.resolve().name, words)
     except (ValueError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
-    folders = [Path(os.path.abspath(name)) for name in given.images or () if os.path.isdir(name)]
-    used = {*map(os.path.abspath, filter(None, (given.out, given.report)))}
-    used |= {str(file) for image in source for file in (image, *sidecars_of(image))} if folders else set()
-    beside = [f for folder in folders for f in folder.iterdir() if f.is_file() and str(f) not in used and f.name[0] != "."]
+    # Of folders, what is neither an image, nor an image's sidecar, nor written here.
+    used = {file for image in source for file in (image, *sidecars_of(image))} if given.images else set()
+    used |= {Path(os.path.abspath(file)) for file in (given.out, given.report) if file}
+    beside = {f for name in given.images or () for f in Path(os.path.abspath(name)).glob("[!.]*") if f.is_file()} - used
     told = [*skipped, *((file.name, "its name is no image's, so it is left out") for file in sorted(beside))]
     for reason, files in pd.DataFrame(told, columns=["file", "reason"]).groupby("reason", sort=False)["file"]:
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""

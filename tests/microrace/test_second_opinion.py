@@ -1,6 +1,9 @@
 """The second opinion: one answer in table and page, its map against a loop, and the command."""
 
+import inspect
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +14,14 @@ import pytest
 
 import micrographs as mg
 from microrace import evaluation, opinion
-from microrace.training import TrainingConfig, train
-
-SMALL = {"backbone": "test_efficientnet", "weights": "", "epochs": 2, "crops_per_epoch": 32, "batch_size": 16, "crop_px": 32}
-SMALL |= {"n_folds": 2, "n_members": 2, "augmented_crops": 0, "workers": 0, "device": "cpu"}
+from microrace.training import train
+from tiny import TINY
 
 
 @pytest.fixture(scope="module")
-def run_dir(tiny_manifest, tmp_path_factory):
+def run_dir(manifest, tmp_path_factory):
     """What notebooks 01 and 02 leave, as far as a second opinion needs it."""
-    folder, manifest = tmp_path_factory.mktemp("run"), mg.read_manifest(tiny_manifest)
-    result = train(manifest, TrainingConfig(**SMALL))
+    folder, result = tmp_path_factory.mktemp("run"), train(manifest, TINY)
     result.machine.save(folder / "weights.pt")
     result.held_out.to_csv(folder / "held-out.csv", index=False)
     mg.write_manifest(manifest, folder / "manifest.csv")
@@ -59,18 +59,13 @@ def test_a_training_image_rests_on_itself(asked):
         np.testing.assert_array_equal(first["place"], first["training_place"])
 
 
-def test_the_map_is_a_mean_over_covering_crops():
+def test_the_map_is_a_mean_over_covering_crops_and_numbers_are_written_as_people_write_them():
     places = np.array([[39.5, 29.5, 50.0], [14.5, 14.5, 30.0], [64.5, 14.5, 30.0]])
     found = opinion.evidence_map(places, np.array([0.6, -0.3, 0.9]), (60, 80))
     # A large crop counts for 1, each of two small ones for a half; the corners are not covered.
-    assert (
-        found[6, 8] == pytest.approx((0.6 - 0.15) / 1.5) and found[20, 16] == pytest.approx(0.6) and np.isnan(found[-1, 0])
-    )
+    assert found[[6, 20], [8, 16]] == pytest.approx([(0.6 - 0.15) / 1.5, 0.6]) and np.isnan(found[-1, 0])
     drawn = opinion.evidence_picture(np.array([[1.0, 0.0, -1.0, np.nan]])).astype(int)[0]
     assert drawn[0, 0] > drawn[0, 2] and drawn[2, 0] < drawn[2, 2] and list(drawn[:, 3] > 0) == [True, False, True, False]
-
-
-def test_numbers_are_written_as_people_write_them():
     assert [opinion.number(v) for v in (0.00123, 12.345, 1250, 98765)] == ["0.00123", "12.3", "1250", "98800"]
     assert [opinion.percent(p) for p in (0.9999, 0.876, 1e-9)] == ["over 99 %", "88 %", "under 1 %"]
 
@@ -96,16 +91,28 @@ def test_the_command_gives_one_answer_in_both_files_and_names_what_it_left_out(a
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [
-        (["--images", "nowhere/*.tif", "--out", "a.csv"], "no image there"),
-        (["--images", "nowhere/*.tif"], "--out"),
-        (["--manifest", "m.csv", "--pixels-per-um", "2", "--out", "a.csv"], "--images"),
-        (["--images", "x", "--wanted", "95", "--out", "a.csv"], "between 0 and 1"),
+        ("--images nowhere/*.tif --out a.csv", "no image there"),
+        ("--images nowhere/*.tif", "--out"),
+        ("--manifest m.csv --pixels-per-um 2 --out a.csv", "--images"),
+        ("--images x --wanted 95 --out a.csv", "between 0 and 1"),
+        ("--images x --language fr --report p.html", "take one of de, en"),
     ],
 )
 def test_the_command_refuses_with_a_reason(run_dir, options, message, capsys):
-    assert opinion.main(["--run", str(run_dir), *options]) == 2 and message in capsys.readouterr().err
+    assert opinion.main(["--run", str(run_dir), *options.split()]) == 2 and message in capsys.readouterr().err
+
+
+def test_every_text_of_the_page_has_its_german():
+    source = (opinion.HERE / "opinion.html.j2").read_text(encoding="utf-8") + inspect.getsource(opinion)
+    asked = {text for text in re.findall(r'_\("([^"]+)"', source) if text != "."}
+    german = json.loads((opinion.HERE / "opinion.de.json").read_text(encoding="utf-8"))
+    assert len(asked) > 40 and asked | {opinion.ASK, opinion.SURE, mg.NONE_OF_THESE, "Nearest class"} <= german.keys()
+    for text, own in german.items():
+        assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", own)), text
+        # Nothing is left over, and every sentence in code has a translation too.
+        assert f'"{text}"' in source or text == mg.NONE_OF_THESE, text
 
 
 def test_the_model_card_names_limits_that_its_numbers_show(asked, run_dir):
