@@ -429,22 +429,17 @@ def claim_sentences(levels: pd.DataFrame) -> list[str]:
         better, worse = compared["difference_low"] > 0, compared["difference_high"] < 0
         n_compared, n_called = n_compared + len(compared), n_called + int((better | worse).sum())
         verdicts = {"better than": better, "worse than": worse, "not told from": ~better & ~worse}
-        parts = [
-            f"{verdict} {rows['reference'].iloc[0]} {_where(compared[chosen], 'difference')}"
-            for verdict, chosen in verdicts.items()
-            if chosen.any()
-        ]
-        if parts:
-            sentences.append(f"{factor.capitalize()}: {level} is {', '.join(parts)}.")
+        reference = rows["reference"].iloc[0]
+        told = [f"{word} {reference} {_where(compared[yes], 'difference')}" for word, yes in verdicts.items() if yes.any()]
+        if told:
+            sentences.append(f"{factor.capitalize()}: {level} is {', '.join(told)}.")
         moved = changed[(changed["change_low"] > 0) | (changed["change_high"] < 0)]
         if len(moved):
-            sentences.append(
-                f"{factor.capitalize()}: {level} changes {_where(moved, 'change')}, from the images as they are."
-            )
+            where = _where(moved, "change")
+            sentences.append(f"{factor.capitalize()}: {level} changes {where}, from the images as they are.")
     if n_compared:
-        sentences.append(
-            f"{n_called} of {n_compared} differences are told from 0; chance alone would call about {0.05 * n_compared:.0f}."
-        )
+        chance = f"chance alone would call about {0.05 * n_compared:.0f}"
+        sentences.append(f"{n_called} of {n_compared} differences are told from 0; {chance}.")
     return sentences
 
 

@@ -7,11 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
 RENDERED = DATA / "rendered"
-PANELS = DATA / "panels"
 RUNS = ROOT / "runs"
 FIGURES = ROOT / "figures"
 # Features of crops, which every study shares and any of them can make anew.
 FEATURES = Path(os.environ.get("MICRORACE_FEATURES") or ROOT / ".cache" / "features")
-
-# Real micrographs kept beside the project, never inside it; whatever uses them skips when absent.
-SHARED_MANIFEST = ROOT.parent / "shared" / "micrographs" / "manifest.csv"

@@ -20,11 +20,6 @@ SHARES = (1.0, 0.7, 0.5)
 MAX_UPSAMPLING = 1.5
 
 
-def field_of_view_um(size_px: float, pixels_per_um: float) -> float:
-    """Length in um that ``size_px`` pixels show."""
-    return size_px / pixels_per_um
-
-
 def warp_crop(
     image: np.ndarray,
     *,

@@ -262,8 +262,6 @@ class FeatureStore:
         self.change, self.config, self.device = change, config, network.resolve_device(config.device)
         self._backbone, self.kept = backbone, backbone is None
         self.folder = Path(folder or paths.FEATURES)
-        # It is asked for once an image.
-        self._way = cache(self._way)
 
     @property
     def backbone(self):
@@ -289,10 +287,11 @@ class FeatureStore:
             way += [repr(self.change), _source_hash(augment, type(self.change))]
         return json.dumps(way, sort_keys=True)
 
-    def file_of(self, sha256: str, pixels_per_um: float, augmented: bool) -> Path:
-        """The file of one image's features."""
-        key = hashlib.sha256(f"{self._way(augmented)} {sha256} {float(pixels_per_um)!r}".encode()).hexdigest()
-        return self.folder / key[:2] / f"{key[2:34]}.npz"
+    def files(self, rows: pd.DataFrame, augmented: bool = False) -> list[Path]:
+        """The file of each image's features; see `stream`."""
+        way, images = self._way(augmented), zip(rows["sha256"], rows["pixels_per_um"], strict=True)
+        keys = [hashlib.sha256(f"{way} {sha256} {float(scale)!r}".encode()).hexdigest() for sha256, scale in images]
+        return [self.folder / key[:2] / f"{key[2:34]}.npz" for key in keys]
 
     def _read(self, path: Path, augmented: bool):
         """Features and log2 scales from a file, or None when it is not there, not whole, or of too few crops."""
@@ -322,8 +321,7 @@ class FeatureStore:
         ------
         position in ``rows``, array (n_crops, n_features) of float32, log2 scales (n_crops,)
         """
-        files = [self.file_of(s, p, augmented) for s, p in zip(rows["sha256"], rows["pixels_per_um"], strict=True)]
-        missing = []
+        files, missing = self.files(rows, augmented), []
         for i, file in enumerate(files):
             found = self._read(file, augmented) if self.kept else None
             if found:

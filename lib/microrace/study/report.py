@@ -76,14 +76,14 @@ def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
     from pygments.formatters import HtmlFormatter
 
     figures = figures_of(run_dir / "figures")
-    first = [stem for stem in ("difference", "human-versus-machine", "training") if stem in figures][:1]
     rows = [
         f"| {about.get('caption', stem).replace('|', '/')} | [{stem}](#figure-{stem}) | "
         + f"[{stem}.csv](figures/{stem}.csv)" * (run_dir / "figures" / f"{stem}.csv").is_file()
         + " |"
         for stem, about in figures.items()
     ]
-    pictures = [f"![{figures[stem].get('alt', stem)}](figures/{stem}.png)" for stem in first]
+    first = [stem for stem in ("difference", "human-versus-machine", "training") if stem in figures]
+    pictures = [f"![{figures[stem].get('alt', stem)}](figures/{stem}.png)" for stem in first[:1]]
     table = "\n".join(["| what it shows | figure and cell | table |", "|---|---|---|", *rows])
     opening = [f"# Study {run_dir.name}", *summary(run_dir), *pictures, "## Claims, figures, tables", table]
     cells, unplaced = [nbformat.v4.new_markdown_cell("\n\n".join(opening))], set(figures)
@@ -106,8 +106,8 @@ def render(run_dir: Path, state: dict, executed: list[Path]) -> str:
     exporter.register_filter("clean_html", harmless)
     style = (HERE / "report.css").read_text(encoding="utf-8") + HtmlFormatter().get_style_defs(".highlight")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    attribution = read_json(run_dir / "dataset.json").get("attribution", [])
-    about = {"state": state, "parts": executed, "style": style, "digest": digest, "attribution": attribution}
+    about = {"state": state, "parts": executed, "style": style, "digest": digest}
+    about["attribution"] = read_json(run_dir / "dataset.json").get("attribution", [])
     resources = {"metadata": {"path": str(run_dir)}, "report": about}
     page, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells, nbformat_minor=4), resources=resources)
     page = re.sub(r'(<h\d[^>]*?) id="[^"]*"', r"\1", page)  # two notebooks may have a heading of the same name

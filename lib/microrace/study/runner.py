@@ -66,13 +66,6 @@ def hash_value(value) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def hash_dataset(manifest: Path) -> str:
-    """Return a hash of a manifest's bytes and of those of every image that it lists, without judging either."""
-    from micrographs import files_of
-
-    return hash_value([sha256(path) for path in (manifest, *files_of(manifest))])
-
-
 def write(path: Path, value: dict | str) -> None:
     """Write a text, or a dictionary as JSON, whole or not at all."""
     with written_whole(path) as file:
@@ -141,7 +134,7 @@ def redraw(study: str, name: str) -> None:
     records = report.read_json(run_dir / "run.json").get("notebooks", {})
     for stem in records:
         notebook = json.loads((paths.NOTEBOOKS / f"{stem}.ipynb").read_text(encoding="utf-8"))
-        sources, declared = read_notebook(paths.NOTEBOOKS / f"{stem}.ipynb")
+        sources, _ = read_notebook(paths.NOTEBOOKS / f"{stem}.ipynb")
         drawing = ["figures.save(" in source and f'"{name}"' in source for source in sources]
         if any(drawing):
             last = drawing.index(True)
@@ -149,8 +142,7 @@ def redraw(study: str, name: str) -> None:
             notebook["cells"] = [notebook["cells"][i] for i in keep]
             source, executed = (run_dir / "notebooks" / f".{word}.ipynb" for word in ("figure", "drawn"))
             write(source, notebook)
-            place = {"run_dir": str(run_dir)} if "run_dir" in declared else {}
-            return execute(source, executed, records[stem]["parameters"] | place)
+            return execute(source, executed, records[stem]["parameters"] | {"run_dir": str(run_dir)})
     raise StudyError(f"{study}: no notebook that has run there draws a figure {name!r}; the report lists them")
 
 
@@ -248,6 +240,8 @@ def run(
     """
     import filelock
 
+    from micrographs import files_of
+
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", study):
         raise StudyError(f"--study {study}: use letters, digits, '-', '_' and '.' only")
     run_dir = Path(runs_dir or paths.RUNS).absolute() / study
@@ -272,7 +266,9 @@ def run(
     options = dict(zip(OPTIONS, (str(run_dir), str(dataset), panel, max(jobs, 1), scheduler), strict=True))
     resolved = resolve(declared, given, options)
     values = {name: {key: value for key, value in found.items() if key not in OPTIONS} for name, found in resolved.items()}
-    data = {"manifest": os.path.relpath(dataset, paths.ROOT), "sha256": hash_dataset(dataset)}
+    # Of the bytes of the manifest and of every image that it lists, which are judged later.
+    data_hash = hash_value([sha256(path) for path in (dataset, *files_of(dataset))])
+    data = {"manifest": os.path.relpath(dataset, paths.ROOT), "sha256": data_hash}
     sheets = panel if panel in NO_SHEETS else {path.name: sha256(path) for path in sorted(Path(panel).glob("*"))}
     library, origin = hash_library(), origins()
 
@@ -318,8 +314,8 @@ def run(
             written = {file: sha256(run_dir / file) for file, s in outputs_below(run_dir).items() if before.get(file) != s}
             for other in records.values():  # a file belongs to whichever notebook wrote it last
                 other["outputs"] = {file: digest for file, digest in other["outputs"].items() if file not in written}
-            done = dict(fingerprint=fingerprint(name, records), parameters=values[name], outputs=written, seconds=seconds)
-            records[name] = done
+            done = dict(parameters=values[name], outputs=written, seconds=seconds)
+            records[name] = done | {"fingerprint": fingerprint(name, records)}
             print(f"{label} done in {seconds:.0f} s, {len(written)} files", flush=True)
         write(page, report.render(run_dir, state, [run_dir / "notebooks" / f"{name}.ipynb" for name in CHAIN]))
         write(run_dir / "run.json", state | {"status": "finished", "page": made_with})
