@@ -1,6 +1,7 @@
 """Times of the machine's parts, each beside its peer in the same run: ``python tests/bench.py``, or ``make bench``."""
 
-import time
+import statistics
+import timeit
 
 import albumentations as A
 import cv2
@@ -15,12 +16,7 @@ from microrace.training import CropFeatures, Ensemble, TrainingConfig
 def milliseconds(call, repeats: int = 30) -> float:
     """Median time of a call, after one that does not count."""
     call()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return 1e3 * float(np.median(seconds))
+    return 1e3 * statistics.median(timeit.repeat(call, number=1, repeat=repeats))
 
 
 def main() -> None:

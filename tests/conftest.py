@@ -13,19 +13,25 @@ if "MICRORACE_FEATURES" not in os.environ:
 
 import pytest
 
+import micrographs as mg  # noqa: E402
 from microrace import paths  # noqa: E402
 from tiny import make_tiny_manifest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def shared_manifest():
-    """The real micrographs' manifest; what needs it skips where it is absent."""
-    if not paths.SHARED_MANIFEST.is_file():
-        pytest.skip(f"no real micrographs at {paths.SHARED_MANIFEST}")
-    return paths.SHARED_MANIFEST
+    """The manifest of real micrographs beside the project, never inside it; what needs it skips where it is absent."""
+    path = paths.ROOT.parent / "shared" / "micrographs" / "manifest.csv"
+    return path if path.is_file() else pytest.skip(f"no real micrographs at {path}")
 
 
 @pytest.fixture(scope="session")
 def tiny_manifest(tmp_path_factory):
     """Path of the tiny manifest; not to be changed."""
     return make_tiny_manifest(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def manifest(tiny_manifest):
+    """The tiny manifest as it is read."""
+    return mg.read_manifest(tiny_manifest)

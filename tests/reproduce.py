@@ -113,10 +113,9 @@ def publish(study: str, replace: bool = False) -> None:
     known = pd.read_csv(target / "numbers.csv", index_col="number") if (target / "numbers.csv").is_file() else numbers
     lost, before = known.index.difference(numbers.index), read_json(target / "study.json").get("other_seeds", 0)
     if not replace and (len(lost) or before > len(seeds)):
-        raise StudyError(
-            f"{target} shows more: {len(lost)} numbers that this run lacks, and tolerances from {before} other seeds, here "
-            f"{len(seeds)}; `make sweep` and `make tolerance` make them, ARGS=--replace does without"
-        )
+        more = f"{len(lost)} numbers that this run lacks, and tolerances from {before} other seeds, here {len(seeds)}"
+        made = "`make sweep` and `make tolerance` make them, ARGS=--replace does without"
+        raise StudyError(f"{target} shows more: {more}; {made}")
     figures, simulated = figures_of(run_dir / "figures"), read_json(run_dir / "dataset.json").get("simulated")
     left_out = [stem for stem, about in figures.items() if about.get("shows_micrographs") and not simulated]
     # Put together beside its place: what was published stays until all of the new is there.
@@ -127,20 +126,18 @@ def publish(study: str, replace: bool = False) -> None:
         if (run_dir / name).is_file():
             shutil.copy(run_dir / name, unfinished)
     numbers.to_csv(unfinished / "numbers.csv")
-    told_with = {name: state[name] for name in ("given", "data", "panel", "commit", "versions")}
-    write(
-        unfinished / "study.json",
-        told_with | {"other_seeds": len(seeds), "micrographs": "rendered" if simulated else "real"},
-    )
+    about = {name: state[name] for name in ("given", "data", "panel", "commit", "versions")}
+    about |= {"other_seeds": len(seeds), "micrographs": "rendered" if simulated else "real"}
+    write(unfinished / "study.json", about)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(unfinished, target)
     lines = ["# The published figures", "", "Each with the numbers behind it. `make figures` writes this page."]
     for folder in sorted(path for path in paths.FIGURES.iterdir() if path.is_dir()):
         about, measured = read_json(folder / "study.json"), read_json(folder / "metrics.json")
-        lines.append(
-            f"\n## {folder.name}\n\n{about.get('micrographs', '').capitalize()} micrographs: {measured.get('n_train')} to "
-            f"learn from, cross-validated, and {measured.get('n_quiz')} in the quiz."
+        numbers_of_images = (
+            f"{measured.get('n_train')} to learn from, cross-validated, and {measured.get('n_quiz')} in the quiz"
         )
+        lines.append(f"\n## {folder.name}\n\n{about.get('micrographs', '').capitalize()} micrographs: {numbers_of_images}.")
         for stem, about in figures_of(folder).items():
             place, alt, caption = f"{folder.name}/{stem}", about.get("alt", stem), about.get("caption", stem)
             link = f" [Numbers]({place}.csv)" if (folder / f"{stem}.csv").is_file() else ""
@@ -203,16 +200,18 @@ def verify(study: str, dataset: str = "", bytes: bool = False, skip_sweep: bool 
 
 def main(argv: list[str]) -> int:
     """Run ``publish`` or ``verify`` with its options and return the exit code."""
-    functions = {"publish": publish, "verify": verify}
     parser = argparse.ArgumentParser(prog="tests/reproduce.py", description="Publish a study, or run it again.")
+    parser.add_argument("function", choices=["publish", "verify"])
     parser.add_argument("--study", required=True, help="name of the folder in runs/ or figures/")
-    if argv[:1] == ["verify"]:
-        parser.add_argument("--dataset", default="", help="manifest, where the data are not where they were")
-        parser.add_argument("--bytes", action="store_true", help="compare every file with that of runs/, too")
-        parser.add_argument("--skip-sweep", action="store_true", help="leave out notebook 04's full grid")
-    else:
-        parser.add_argument("--replace", action="store_true", help="also where the published study shows more")
-    return call(functions[argv[0]], parser, argv[1:])
+    parser.add_argument("--replace", action="store_true", help="publish also where the published study shows more")
+    parser.add_argument("--dataset", default="", help="manifest, where the data are not where they were")
+    parser.add_argument("--bytes", action="store_true", help="compare every file with that of runs/, too")
+    parser.add_argument("--skip-sweep", action="store_true", help="leave out notebook 04's full grid")
+
+    def chosen(function: str, study: str, replace: bool, **options) -> None:
+        publish(study, replace) if function == "publish" else verify(study, **options)
+
+    return call(chosen, parser, argv)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,10 @@ from microrace.study import runner
 from microrace.study.__main__ import main
 from microrace.study.parameters import read_notebook
 
-SMALL = [
-    *("epochs=2", "crops_per_epoch=32", "batch_size=16", "crop_px=32", "n_folds=2", "n_members=1", "crops_per_field=2"),
-    "augmented_crops=2",
-    *(
-        "grid=small",
-        "n_seeds=1",
-        "n_power_quizzes=4",
-        "n_coverage_panels=4",
-        "n_bootstrap=100",
-        "n_simulated_readers=4",
-        "workers=0",
-    ),
-]
+SMALL = (
+    "epochs=2 crops_per_epoch=32 batch_size=16 crop_px=32 n_folds=2 n_members=1 crops_per_field=2 augmented_crops=2 "
+    "grid=small n_seeds=1 n_power_quizzes=4 n_simulated_readers=4 workers=0"
+).split()
 
 
 def small_for(stems, *parameters) -> list[str]:

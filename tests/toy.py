@@ -1,72 +1,56 @@
 """A study of three small notebooks on the tiny manifest: all that the runner does, without the time that learning takes."""
 
-import json
 from pathlib import Path
+
+import nbformat
 
 CHAIN = {"01-data": (), "02-learn": ("01-data",), "03-show": ("01-data", "02-learn")}
 
 PARAMETERS = {
-    "01-data": 'run_dir: str = ""  # folder\ndataset: str = ""  # manifest\nseed: int = 0  # of all\n',
-    "02-learn": (
-        'run_dir: str = ""  # folder\nseed: int = 0  # of the weights\nepochs: int = 3  # passes\n'
-        "rate: float = 0.1  # 0 to 0.5; step\nseconds: float = 0.0  # an epoch takes\n"
-        'grid: str = "none"  # "none", "small" or "full"\ndeep: bool = False  # or not\n'
-        'fail: str = ""  # what to raise\n'
-    ),
-    "03-show": 'run_dir: str = ""  # folder\npanel: str = ""  # answer sheets\n',
-}
+    "01-data": 'run_dir: str = ""  # folder\ndataset: str = ""  # manifest\nseed: int = 0  # of all',
+    "02-learn": 'run_dir: str = ""  # folder\nseed: int = 0  # of the weights\nepochs: int = 3  # passes\n'
+    'rate: float = 0.1  # 0 to 0.5; step\nfail: str = ""  # what to raise\n'
+    'grid: str = "none"  # "none", "small" or "full"',
+    "03-show": 'run_dir: str = ""  # folder\npanel: str = ""  # answer sheets',
+}  # fmt: skip
 CODE = {
     "01-data": """
-import json, os
 from pathlib import Path
-run = Path(run_dir)
-(run / "manifest.csv").write_text(Path(dataset).read_text())
-simulated = "simulated" in Path(dataset).read_text()
-(run / "dataset.json").write_text(json.dumps({"simulated": simulated, "attribution": ["by <b>nobody</b>"]}))
+Path(run_dir, "dataset.json").write_text('{"simulated": true}')
 """,
     "02-learn": """
-import json, random, time
+import json, random
 from pathlib import Path
-from tqdm import tqdm
-run, weights, draw = Path(run_dir), [], random.Random(seed)
 if fail:
     raise ValueError(fail)
-for epoch in tqdm(range(epochs), desc="learning", unit="epoch"):
-    time.sleep(seconds)
-    weights.append(draw.random() * rate)
-(run / "weights.pt").write_text(json.dumps(weights))
-numbers = {"n_quiz": 20, "accuracy": {"value": 0.5 + weights[-1] / 10, "low": 0.4, "high": 0.8}}
-(run / "metrics.json").write_text(json.dumps(numbers))
-numbers
+draw = random.Random(seed)
+weights = [draw.random() * rate for epoch in range(epochs)]
+Path(run_dir, "weights.json").write_text(json.dumps(weights))
+accuracy = {"value": 0.5 + weights[-1] / 10, "low": 0.4, "high": 0.8}
+Path(run_dir, "metrics.json").write_text(json.dumps({"n_quiz": 20, "accuracy": accuracy}))
 """,
     "03-show": """
-import base64, json
+import json
 from pathlib import Path
-PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
-run = Path(run_dir)
-(run / "figures").mkdir(exist_ok=True)
-weights = json.loads((run / "weights.pt").read_text())
-(run / "comparison.json").write_text(json.dumps({"claims": ["The toy learns."], "simulated_panel": True}))
-(run / "figures" / "weights.csv").write_text("weight\\n" + "\\n".join(map(str, weights)))
-(run / "figures" / "weights.json").write_text(json.dumps({"alt": "Three weights", "shows_micrographs": True}))
-(run / "figures" / "weights.png").write_bytes(PNG)  # stands for figures.save(..., "weights", ...)
-print("shown <script>alert(1)</script>")
+figures = Path(run_dir, "figures")
+figures.mkdir(exist_ok=True)
+weights = json.loads(Path(run_dir, "weights.json").read_text())
+(figures / "weights.csv").write_text("weight\\n" + "\\n".join(map(str, weights)))
+(figures / "weights.json").write_text(json.dumps({"alt": "Three weights", "shows_micrographs": True}))
+(figures / "weights.png").touch()  # stands for figures.save(..., "weights", ...)
 """,
 }
 
 
 def write_notebooks(folder: Path) -> Path:
     """Write the three notebooks and return their folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
     for name in CHAIN:
         cells = [
-            {"cell_type": "markdown", "metadata": {}, "source": f"# The notebook {name}\n\n## Part one", "id": "m"},
-            {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": PARAMETERS[name], "id": "p"},
-            {"cell_type": "code", "metadata": {}, "source": CODE[name], "id": "c"},
+            nbformat.v4.new_markdown_cell("# Part one"),
+            nbformat.v4.new_code_cell(PARAMETERS[name], metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(CODE[name]),
         ]
-        for cell in cells[1:]:
-            cell.update(outputs=[], execution_count=None)
-        kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-        (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+        nbformat.write(notebook, folder / f"{name}.ipynb")
     return folder

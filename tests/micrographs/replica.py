@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -33,8 +34,7 @@ def make_replica(folder, n_specimens: int = 6):
         label, specimen = CLASSES[number // n_specimens], number % n_specimens
         split = "quiz" if specimen == n_specimens - 1 else "" if "widman" in label else "train"
         name = f"micrographs/micrograph{number}.{'tif' if number % 3 else 'png'}"
-        picture = Image.fromarray(draw_picture(number))
-        (picture.convert("RGB") if number % 6 == 0 else picture).save(folder / name)
+        Image.fromarray(draw_picture(number)).save(folder / name)
         rows.append([name, label, f"{1 + number / 4}", f"s{specimen}", f"s{specimen}", split, "train"])
         files[name] = {"sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()}
     columns = ["original", "label", "pixels_per_um", "specimen", "split_group", "quiz-like", "whole"]
@@ -43,23 +43,16 @@ def make_replica(folder, n_specimens: int = 6):
     return folder
 
 
-class Server:
-    """An HTTP server on 127.0.0.1; ``asked`` holds what was asked for."""
+class Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        self.server.asked.append(self.path.lstrip("/"))
 
-    def __init__(self, folder):
-        self.folder, self.asked, server = folder, [], self
 
-        class Handler(SimpleHTTPRequestHandler):
-            def log_message(self, *_):
-                server.asked.append(self.path.lstrip("/"))
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.http.shutdown()
-        self.http.server_close()
+@contextmanager
+def served(folder):
+    """An HTTP server on 127.0.0.1 that gives out a folder; ``asked`` holds what was asked for."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
+        server.folder, server.asked, server.url = folder, [], f"http://127.0.0.1:{server.server_port}/"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield server
+        server.shutdown()

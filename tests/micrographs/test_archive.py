@@ -1,7 +1,5 @@
 """The public archive: fetched by hash, cropped, and made a manifest; from a replica on this computer."""
 
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -17,7 +15,7 @@ from micrographs import uhcsdb
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)  # pooch waits between attempts
-    with replica.Server(replica.make_replica(tmp_path / "archive")) as server:
+    with replica.served(replica.make_replica(tmp_path / "archive")) as server:
         monkeypatch.setenv("MICRORACE_UHCSDB_URL", server.url)
         monkeypatch.setattr(uhcsdb, "SELECTIONS", server.folder / "selections.csv")
         yield server
@@ -59,10 +57,3 @@ def test_the_selections_are_of_the_sizes_that_the_data_card_says():
     assert table["quiz-like"].value_counts().to_dict() == {"": 791, "train": 134, "quiz": 36} and len(table) == 961
     groups = table[table["quiz-like"] != ""].groupby("split_group")["quiz-like"].nunique()
     assert groups.max() == 1
-
-
-def test_the_packages_stand_without_the_others():
-    code = "import micrographs.uhcsdb, spreadsheets, sys; print({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:]))"
-    others = ["microrace", "readerstudy", "steelrender", "torch", "matplotlib"]
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, *others], capture_output=True, text=True)
-    assert done.stdout.strip() == "set()", done.stderr

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,12 +23,12 @@ from tiny import TINY
 def run_dir(manifest, tmp_path_factory):
     """What notebooks 01 and 02 leave, as far as a second opinion needs it."""
     folder, result = tmp_path_factory.mktemp("run"), train(manifest, TINY)
-    result.machine.save(folder / "weights.pt")
-    result.held_out.to_csv(folder / "held-out.csv", index=False)
-    mg.write_manifest(manifest, folder / "manifest.csv")
     metrics, scores = evaluation.evaluate(manifest, result)
     assert metrics["heads"]["lowest"] <= metrics["heads"]["highest"] and 0 <= metrics["auroc_none"]["low"] < 1
-    scores.to_csv(folder / "scores.csv", index=False)
+    result.machine.save(folder / "weights.pt")
+    mg.write_manifest(manifest, folder / "manifest.csv")
+    for name, table in {"held-out": result.held_out, "scores": scores}.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
     return folder
 
 
@@ -72,17 +73,15 @@ def test_the_map_is_a_mean_over_covering_crops_and_numbers_are_written_as_people
 
 def test_the_command_gives_one_answer_in_both_files_and_names_what_it_left_out(asked, run_dir, tmp_path, capsys):
     for i in (10, 2):
-        (tmp_path / f"{i}.png").write_bytes(open(asked.training["path"][i], "rb").read())
+        shutil.copy(asked.training["path"][i], tmp_path / f"{i}.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG and no more")
     for name in ("notes.txt", "2.txt"):  # the second is an image's own
         (tmp_path / name).touch()
     out, page = tmp_path / "a.csv", tmp_path / "p.html"
-    given = ["--run", str(run_dir), "--images", str(tmp_path), "--out", str(out), "--report", str(page)]
-    assert opinion.main([*given, "--pixels-per-um", "2"]) == 3
-    said = capsys.readouterr().err
-    assert (
-        "skipped notes.txt: " in said and "broken.png" in said and "broken.png" in (text := page.read_text(encoding="utf-8"))
-    )
+    given = ["--run", run_dir, "--images", tmp_path, "--out", out, "--report", page, "--pixels-per-um", "2"]
+    assert opinion.main([str(word) for word in given]) == 3
+    said, text = capsys.readouterr().err, page.read_text(encoding="utf-8")
+    assert "skipped notes.txt: " in said and "broken.png" in said and "broken.png" in text and "2.txt" not in said
     answers = pd.read_csv(out, keep_default_na=False)
     assert list(answers["image"]) == ["2.png", "10.png"]
     for row in answers.itertuples():

@@ -7,7 +7,8 @@ import papermill
 
 import micrographs as mg
 from microrace import paths
-from microrace.training import TrainingConfig, train
+from microrace.training import train
+from tiny import TINY
 
 # What a student does, in the running kernel.
 PLAY = """
@@ -53,16 +54,14 @@ def test_the_lesson_plays_through_without_a_trained_machine(tiny_manifest, tmp_p
     papermill.execute_notebook(str(tmp_path / "lesson.ipynb"), str(tmp_path / "played.ipynb"), given, progress_bar=False)
 
 
-def test_the_newest_machine_of_the_same_images_is_found(tiny_manifest, tmp_path, monkeypatch):
+def test_the_newest_machine_of_the_same_images_is_found(manifest, tmp_path, monkeypatch):
     cells = nbformat.read(paths.NOTEBOOKS / "explore-augmentations.ipynb", as_version=4).cells
     lesson = {}
     exec(next(cell.source for cell in cells if "def newest_machine" in cell.source), lesson)
     newest_machine = lesson["newest_machine"]
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     assert newest_machine() is None
-    manifest = mg.read_manifest(tiny_manifest)
-    config = TrainingConfig(crop_px=32, epochs=1, crops_per_epoch=16, n_folds=2, n_members=1, augmented_crops=0, workers=0)
-    machine = train(manifest, config).machine
+    machine = train(manifest, TINY).machine
     for age, name in enumerate(["broken", "newer", "older"]):
         machine.save(file := tmp_path / name / "weights.pt")
         mg.write_manifest(manifest, tmp_path / name / "manifest.csv")

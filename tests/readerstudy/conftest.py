@@ -4,42 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from readerstudy import NO_ANSWER
 
-def make_sheets(columns: dict, truth: str, **more):
-    """Sheets and truth from answers as text, a letter an image; "m" is the machine, "-" an image not shown."""
+SMALL = {"r1": "aabbca", "r2": "abbbaa", "r3": "cabbcc", "m": "aabbcc"}
+
+
+def make_sheets(columns=SMALL, truth="aabbcc"):
+    """Sheets and truth of answers as text, a letter an image; "m" is the machine, "-" not shown, "?" no answer."""
     images = [f"{i:02d}.png" for i in range(len(truth))]
-    sheets = [
-        pd.DataFrame(
-            {
-                "quiz": "quiz-x",
-                "image": images,
-                "decision_maker": name,
-                "kind": "machine" if name == "m" else "human",
-                "answer": list(answers),
-                "seconds": np.nan,
-                "confidence": np.nan,
-                "years_experience": np.nan,
-            }
-        ).assign(**more)
+    rows = [
+        (name, "machine" if name == "m" else "human", image, NO_ANSWER if answer == "?" else answer)
         for name, answers in columns.items()
+        for image, answer in zip(images, answers, strict=True)
+        if answer != "-"
     ]
-    table = pd.concat(sheets, ignore_index=True)
-    return table[table["answer"] != "-"].reset_index(drop=True), pd.Series(list(truth), index=images, name="truth")
-
-
-@pytest.fixture
-def quiz():
-    return make_sheets({"r1": "aabbca", "r2": "abbbaa", "r3": "cabbcc", "m": "aabbcc"}, "aabbcc")
-
-
-@pytest.fixture
-def sheets(quiz):
-    return quiz[0]
-
-
-@pytest.fixture
-def truth(quiz):
-    return quiz[1]
+    table = pd.DataFrame(rows, columns=["decision_maker", "kind", "image", "answer"])
+    table = table.assign(seconds=np.nan, confidence=np.nan, years_experience=np.nan)
+    return table, pd.Series(list(truth), index=images, name="truth")
 
 
 @pytest.fixture

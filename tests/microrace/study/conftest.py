@@ -32,17 +32,12 @@ def toy_study(tmp_path, tiny_manifest, monkeypatch):
     return Toy(tmp_path, tiny_manifest)
 
 
-@pytest.fixture(scope="session")
-def _finished(tmp_path_factory):
-    return tmp_path_factory.mktemp("toy") / "runs"
-
-
 @pytest.fixture
-def finished_toy(_finished, toy_study):
+def finished_toy(tmp_path_factory, toy_study):
     """A toy study that has run; a copy, so that a test may do with it what it likes."""
-    if not _finished.exists():
+    finished = tmp_path_factory.getbasetemp() / "finished-toy"
+    if not finished.exists():
         assert toy_study() == 0
-        shutil.copytree(toy_study.folder / "runs", _finished)
-    else:
-        shutil.copytree(_finished, toy_study.folder / "runs")
+        shutil.move(paths.RUNS, finished)
+    shutil.copytree(finished, paths.RUNS)
     return toy_study

@@ -16,15 +16,9 @@ import sys; from pathlib import Path
 from microrace import paths; from microrace.study import runner; from microrace.study.__main__ import main
 paths.NOTEBOOKS, paths.RUNS = Path("notebooks"), Path("runs")
 runner.CHAIN, runner.TRAINING = {toy.CHAIN!r}, {{"01-data", "02-learn"}}
-code = main(["--study", "toy", *sys.argv[1:]])
+main(["--study", "toy", "--dataset", *sys.argv[1:]])
 print("loaded:", *sorted({{"torch", "papermill", "nbconvert", "jinja2", "IPython"}} & set(sys.modules)))
-sys.exit(code)
 """
-
-
-def process(toy_study, *options, **places):
-    command = [sys.executable, "-c", AS_A_PROCESS, "--dataset", str(toy_study.manifest), *options]
-    return subprocess.Popen(command, cwd=toy_study.folder, text=True, **places)
 
 
 def ran(capsys) -> set[str]:
@@ -33,9 +27,15 @@ def ran(capsys) -> set[str]:
     return {name for name in toy.CHAIN if f"{name} done" in said}
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """The notebooks that would run."""
+    found = []
+    monkeypatch.setattr(runner, "execute", lambda source, executed, parameters: found.append(source.stem))
+    return found
+
+
 def test_only_what_a_change_reaches_runs_again(finished_toy, capsys):
-    capsys.readouterr()
-    assert finished_toy() == 0 and not ran(capsys)
     assert finished_toy(options=["-p", "epochs=4", "--replace"]) == 0 and ran(capsys) == {"02-learn", "03-show"}
     assert finished_toy() == 0 and not ran(capsys), "a study keeps its parameters"
     # Words alone: what it wrote is the same, and what reads that is not run.
@@ -47,56 +47,51 @@ def test_only_what_a_change_reaches_runs_again(finished_toy, capsys):
 
 
 def test_a_moved_folder_has_nothing_to_do(finished_toy, monkeypatch, capsys):
-    shutil.move(finished_toy.folder / "runs", finished_toy.folder / "a {place}")
-    shutil.copytree(finished_toy.manifest.parent, finished_toy.folder / "data")
-    finished_toy.manifest = finished_toy.folder / "data" / finished_toy.manifest.name
-    monkeypatch.setattr(paths, "RUNS", finished_toy.folder / "a {place}")
-    capsys.readouterr()
-    assert finished_toy() == 0 and not ran(capsys)
+    moved = shutil.move(paths.RUNS, finished_toy.folder / "a {place}")
+    finished_toy.manifest = shutil.copytree(finished_toy.manifest.parent, finished_toy.folder / "data") / "manifest.csv"
+    monkeypatch.setattr(paths, "RUNS", moved)
+    assert finished_toy() == 0 and "nothing to do" in capsys.readouterr().out
     # Braces in a folder's name mean nothing to the runner, although papermill would fill parameters in.
-    (finished_toy.folder / "a {place}" / "toy" / "metrics.json").unlink()
-    assert finished_toy() == 0 and "02-learn" in ran(capsys)
+    (moved / "toy" / "metrics.json").unlink()
+    assert finished_toy() == 0 and ran(capsys) == {"02-learn"}
 
 
-@pytest.mark.parametrize(
-    ("file", "again"),
-    # Another style of figures does not train anything again; a page's template counts as code does.
-    [("microrace/figures/__init__.py", ["03-show"]), ("readerstudy/quiz.html.j2", [*toy.CHAIN])],
-)
-def test_a_changed_file_of_the_library_runs_what_uses_it(finished_toy, monkeypatch, file, again):
+@pytest.mark.parametrize("file", ["microrace/figures/__init__.py", "readerstudy/quiz.html.j2"])
+def test_a_changed_file_of_the_library_runs_what_uses_it(finished_toy, monkeypatch, asked, file):
     library = runner.hash_library()
     assert file in library and not [name for name in library if name.startswith(("steelrender/", "microrace/study/"))]
     monkeypatch.setattr(runner, "hash_library", lambda: library | {file: "changed"})
-    asked = []
-    monkeypatch.setattr(runner, "execute", lambda source, executed, parameters: asked.append(source.stem))
-    assert finished_toy() == 0 and asked == again
+    # Another style of figures does not train anything again; a page's template counts as code does.
+    assert finished_toy() == 0 and asked == (["03-show"] if "figures" in file else [*toy.CHAIN])
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"{'", b"\xff\xfe\x00"], ids=["list", "cut off", "binary"])
+def test_a_spoilt_record_of_a_run_counts_as_none(finished_toy, asked, content):
+    (finished_toy.run_dir / "run.json").write_bytes(content)
+    assert finished_toy() == 0 and asked == [*toy.CHAIN]
 
 
 def test_a_finished_study_is_not_overwritten_without_being_told(finished_toy, capsys):
     assert finished_toy("epochs=4") == 2
     assert "toy is finished, with other parameters: epochs=4 (was 3); choose another name" in capsys.readouterr().err
-    assert finished_toy("epochs=3", "rate=1e-1") == 0, "these are the defaults"
-    assert finished_toy("grid=full") == 0, "a larger sweep is the same study"
+    assert finished_toy("epochs=3", "rate=1e-1", "grid=full") == 0, "defaults and a larger sweep are the same study"
     assert finished_toy("grid=small") == 2 and "grid=small (was full)" in capsys.readouterr().err
     assert finished_toy("seed=1", study="toy-seed1", options=["--like", "toy"]) == 0
-    state = json.loads((finished_toy.run_dir.with_name("toy-seed1") / "run.json").read_text())
-    assert state["given"] == {"grid": "full", "seed": "1"}
+    state = json.loads((paths.RUNS / "toy-seed1" / "run.json").read_text())
+    assert state["given"] == {"epochs": "3", "rate": "1e-1", "grid": "full", "seed": "1"}
 
 
 def test_finding_nothing_to_do_loads_no_heavy_library(finished_toy):
-    said, _ = process(finished_toy, stdout=subprocess.PIPE).communicate()
+    command = [sys.executable, "-c", AS_A_PROCESS, finished_toy.manifest]
+    said = subprocess.run(command, cwd=finished_toy.folder, capture_output=True, text=True).stdout
     assert "nothing to do" in said and said.endswith("loaded:\n")
 
 
-def test_two_runs_of_one_study_do_not_disturb_each_other(toy_study, capsys):
-    first = process(toy_study, "-p", "seconds=3", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    for line in first.stdout:
-        if "02-learn ..." in line:
-            break
-    assert toy_study("seed=3") == 2
-    assert "another run is working there" in capsys.readouterr().err
-    first.communicate()
-    assert first.returncode == 0 and toy_study() == 0 and "nothing to do" in capsys.readouterr().out
+def test_two_runs_of_one_study_do_not_disturb_each_other(finished_toy, monkeypatch, capsys):
+    codes = []
+    monkeypatch.setattr(runner, "execute", lambda *given: codes.append(finished_toy()))
+    assert finished_toy("epochs=4", options=["--replace"]) == 0 and codes == [2, 2]
+    assert capsys.readouterr().err.count("another run is working there") == 2
 
 
 def test_a_notebook_that_stops_is_told_and_goes_on_once_it_is_mended(toy_study, capsys):
@@ -106,14 +101,6 @@ def test_a_notebook_that_stops_is_told_and_goes_on_once_it_is_mended(toy_study, 
     assert toy_study("fail=") == 0
     assert ran(capsys) == {"02-learn", "03-show"}, "what was finished is not run again"
     assert not list(toy_study.run_dir.rglob("*unfinished*"))
-
-
-@pytest.mark.parametrize("content", [b"", b"[1]", b"{'", b"\xff\xfe\x00"], ids=["empty", "list", "cut off", "binary"])
-def test_a_spoilt_record_of_a_run_counts_as_none(finished_toy, monkeypatch, content):
-    (finished_toy.run_dir / "run.json").write_bytes(content)
-    asked = []
-    monkeypatch.setattr(runner, "execute", lambda source, executed, parameters: asked.append(source.stem))
-    assert finished_toy() == 0 and asked == [*toy.CHAIN]
 
 
 def test_one_figure_is_drawn_again_without_the_others(finished_toy, capsys):
