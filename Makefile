@@ -105,7 +105,7 @@ NAME ?=
 figure: env  ## draw one figure of STUDY= (default quiz1) again, NAME=confusion
 	@$(PY) -m microrace.study --study $(call quote,$(ABOUT)) --figure $(call quote,$(NAME))
 
-verify: env  ## run STUDY= (default quiz1) again: is each published number REPRODUCED? ARGS=--bytes compares files, --skip-sweep is quick
+verify: env  ## run STUDY= (default quiz1) again: is each published number REPRODUCED? ARGS=--skip-sweep is quick
 	@$(call render,$(ABOUT))
 	@$(PY) tests/reproduce.py verify --study $(call quote,$(ABOUT)) $(call given,--dataset,$(DATASET)) $(ARGS)
 

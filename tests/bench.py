@@ -7,7 +7,6 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from microrace.augment import build_pipeline
 from microrace.network import build_backbone, features_of, one_thread
 from microrace.scale import cut_crops, warp_crop
 from microrace.training import CropFeatures, Ensemble, TrainingConfig
@@ -27,7 +26,6 @@ def main() -> None:
     # The usual chain of resizing, turning and cutting one after the other.
     steps = [A.RandomScale((-0.6, -0.6), p=1), A.Rotate(p=1), A.HorizontalFlip(p=0.5), A.RandomCrop(128, 128)]
     chain, pipeline = A.Compose(steps), config.make_pipeline()
-    plain = build_pipeline("none", **config.cutting)
     positions = config.crop_positions(image.shape, pixels_per_um)
     backbone = build_backbone().eval()
     crops, _ = cut_crops(image, pixels_per_um, positions, config.crop_px)
@@ -38,7 +36,6 @@ def main() -> None:
     parts = {
         "a crop turned and scaled, one warp": lambda: warp_crop(image, rotation_deg=30, **where),
         "the same by RandomScale, Rotate, Flip, RandomCrop": lambda: chain(image=image),
-        "a crop by the pipeline 'none'": lambda: plain(image=image, pixels_per_um=pixels_per_um),
         "a crop by the pipeline 'full'": lambda: pipeline(image=image, pixels_per_um=pixels_per_um),
         f"the {len(crops)} crops by which an image is judged": lambda: cut_crops(image, pixels_per_um, positions, 128),
         "their features": lambda: features_of(backbone, crops, "cpu"),

@@ -15,7 +15,8 @@ import pytest
 
 import micrographs as mg  # noqa: E402
 from microrace import paths  # noqa: E402
-from tiny import make_tiny_manifest  # noqa: E402
+from microrace.training import train  # noqa: E402
+from tiny import TINY, make_tiny_manifest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,9 @@ def tiny_manifest(tmp_path_factory):
 def manifest(tiny_manifest):
     """The tiny manifest as it is read."""
     return mg.read_manifest(tiny_manifest)
+
+
+@pytest.fixture(scope="session")
+def trained(manifest):
+    """What training on the tiny manifest gives; not to be changed."""
+    return train(manifest, TINY)

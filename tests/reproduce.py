@@ -131,13 +131,11 @@ def publish(study: str, replace: bool = False) -> None:
     write(unfinished / "study.json", about)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(unfinished, target)
-    lines = ["# The published figures", "", "Each with the numbers behind it. `make figures` writes this page."]
+    lines = ["# The published figures\n", "Each with the numbers behind it. `make figures` writes this page."]
     for folder in sorted(path for path in paths.FIGURES.iterdir() if path.is_dir()):
         about, measured = read_json(folder / "study.json"), read_json(folder / "metrics.json")
-        numbers_of_images = (
-            f"{measured.get('n_train')} to learn from, cross-validated, and {measured.get('n_quiz')} in the quiz"
-        )
-        lines.append(f"\n## {folder.name}\n\n{about.get('micrographs', '').capitalize()} micrographs: {numbers_of_images}.")
+        images = f"{measured.get('n_train')} to learn from, cross-validated, and {measured.get('n_quiz')} in the quiz"
+        lines.append(f"\n## {folder.name}\n\n{about.get('micrographs', '').capitalize()} micrographs: {images}.")
         for stem, about in figures_of(folder).items():
             place, alt, caption = f"{folder.name}/{stem}", about.get("alt", stem), about.get("caption", stem)
             link = f" [Numbers]({place}.csv)" if (folder / f"{stem}.csv").is_file() else ""
@@ -147,7 +145,7 @@ def publish(study: str, replace: bool = False) -> None:
     print(f"{target}: {len(numbers)} numbers, their tolerances from {len(seeds) + 1} seed(s){without}")
 
 
-def verify(study: str, dataset: str = "", bytes: bool = False, skip_sweep: bool = False) -> None:
+def verify(study: str, dataset: str = "", skip_sweep: bool = False) -> None:
     """Run a study again from nothing, in a temporary folder, and print which numbers came out the same.
 
     What is run again is the published study, as ``figures/<study>/study.json`` tells it, or else the finished one in
@@ -158,8 +156,6 @@ def verify(study: str, dataset: str = "", bytes: bool = False, skip_sweep: bool 
     study : str
     dataset : str
         Where the data are, if not where they were.
-    bytes : bool
-        Compare every file of ``runs/<study>`` as well: on one machine they are the same.
     skip_sweep : bool
         Leave out the sweep and its numbers.
 
@@ -169,7 +165,7 @@ def verify(study: str, dataset: str = "", bytes: bool = False, skip_sweep: bool 
         If something is not reproduced, with what it is (exit code 1).
     """
     run_dir, published = paths.RUNS / study, paths.FIGURES / study
-    if (published / "numbers.csv").is_file() and not bytes:
+    if (published / "numbers.csv").is_file():
         wanted, state = pd.read_csv(published / "numbers.csv", index_col="number"), read_json(published / "study.json")
     else:
         wanted, state = numbers_of(run_dir), finished(run_dir)
@@ -191,9 +187,6 @@ def verify(study: str, dataset: str = "", bytes: bool = False, skip_sweep: bool 
     data = "the same" if record["data"]["sha256"] == state["data"]["sha256"] else "other"
     print(f"{study}, on {data} data: {close.sum()} of {len(wanted)} numbers are REPRODUCED")
     differing = [f"{name} {word}" for name, word in wanted["verdict"][~close].items()]
-    if bytes:
-        files = [{f: d for done in s["notebooks"].values() for f, d in done["outputs"].items()} for s in (state, record)]
-        differing += [f"{file} DIFFERS" for file, digest in files[0].items() if files[1].get(file) != digest]
     if differing:
         raise StudyError(f"{study}, not reproduced:\n  " + "\n  ".join(differing), 1)
 
@@ -205,7 +198,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--study", required=True, help="name of the folder in runs/ or figures/")
     parser.add_argument("--replace", action="store_true", help="publish also where the published study shows more")
     parser.add_argument("--dataset", default="", help="manifest, where the data are not where they were")
-    parser.add_argument("--bytes", action="store_true", help="compare every file with that of runs/, too")
     parser.add_argument("--skip-sweep", action="store_true", help="leave out notebook 04's full grid")
 
     def chosen(function: str, study: str, replace: bool, **options) -> None:

@@ -7,19 +7,16 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import version
 
+import nbformat
 import pandas as pd
 import pytest
 import yaml
-from packaging.requirements import Requirement
 
 from microrace import paths
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 
-# What unpickles or runs whatever it is given.
-RUNS_ANYTHING = {"pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "yaml.load", "os.system", "eval", "exec"}
 LOCKS = ("requirements.txt", "requirements-cuda.txt")
 
 
@@ -31,8 +28,9 @@ def requirements(lock: str) -> dict[str, str]:
 
 def test_the_lock_holds_every_dependency_and_the_environment_reads_it():
     project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {Requirement(d).name.lower().replace("_", "-") for d in project["dependencies"]}
-    wanted |= {"pytest", "ruff", "hypothesis", "nbstripout"}
+    wanted = {
+        re.split("[=<>~]", name)[0] for name in [*project["dependencies"], "pytest", "ruff", "hypothesis", "nbstripout"]
+    }
     assert wanted <= {name.lower().replace("_", "-") for name in requirements(LOCKS[0])}
     environment = yaml.safe_load((paths.ROOT / "environment.yml").read_text())
     assert environment["dependencies"][-1] == {"pip": [f"-r {lock}" for lock in LOCKS]}
@@ -47,13 +45,6 @@ def test_the_lock_names_one_version_of_each_package_and_the_hash_of_every_file(l
         assert hashes and all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", line) for line in hashes), name
 
 
-def test_this_environment_is_the_locks():
-    for text in requirements("requirements.txt").values():
-        wanted = Requirement(text.partition(" \\")[0])
-        if wanted.marker is None or wanted.marker.evaluate():
-            assert version(wanted.name).partition("+")[0] in wanted.specifier, wanted.name
-
-
 @pytest.mark.parametrize("package", ["micrographs", "readerstudy", "steelrender", "spreadsheets"])
 def test_a_package_stands_without_microrace_and_from_anywhere(package, tmp_path):
     code = f"import sys; sys.modules['microrace'] = None; import {package}, pkgutil, importlib\n"
@@ -64,22 +55,12 @@ def test_a_package_stands_without_microrace_and_from_anywhere(package, tmp_path)
     assert said.returncode == 0, said.stderr
 
 
-def unsafe_calls(code: str) -> list[str]:
-    """The calls in a piece of Python that could run what a file holds."""
-    found = []
-    for node in (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
-        name, given = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
-        reads_weights = name == "torch.load" and given.get("weights_only") != "True"
-        if reads_weights or name in RUNS_ANYTHING or "True" in (given.get("allow_pickle"), given.get("shell")):
-            found.append(ast.unparse(node))
-    return found
-
-
 def test_nothing_that_is_read_is_run():
-    code = [path.read_text(encoding="utf-8") for path in (paths.ROOT / "lib").rglob("*.py")]
-    assert not [call for text in code for call in unsafe_calls(text)]
-    for unsafe in ("torch.load(p)", "torch.load(p, weights_only=False)", "np.load(p, allow_pickle=True)", "eval(s)"):
-        assert unsafe_calls(unsafe) == [unsafe]
+    """Ruff refuses pickle, eval, exec and shells; the readers of torch, joblib and NumPy it does not know."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (paths.ROOT / "lib").rglob("*.py"))
+    loads = re.findall(r"torch\.load\(.*", code)
+    assert loads and all("weights_only=True" in load for load in loads)
+    assert not re.search(r"joblib|torch\.hub|allow_pickle=True", code)
 
 
 @pytest.mark.parametrize("path", sorted((paths.ROOT / "lib").rglob("*.html.j2")), ids=lambda path: path.name)
@@ -90,16 +71,18 @@ def test_pages_let_in_nothing_but_what_they_bring(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_are_committed_clean_and_every_parameter_is_explained(path):
-    notebook = json.loads(path.read_text())
-    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert notebook["cells"][0]["cell_type"] == "markdown" and "".join(notebook["cells"][0]["source"]).startswith("# ")
-    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
-    [parameters] = [c for c in code if "parameters" in c["metadata"].get("tags", [])]
-    for line in "".join(parameters["source"]).splitlines():
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3" and notebook.cells[0].source.startswith("# ")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    [parameters] = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    for line in parameters.source.splitlines():
         assert re.match(r"\w+: (str|int|float|bool) = .+  # .+", line), line
-    assert not [c for c in code if re.search(r"^class ", "".join(c["source"]), re.M)], "classes live in lib"
-    ran = [c for c in [notebook, *notebook["cells"]] if {"papermill", "execution"} & c["metadata"].keys()]
-    assert not ran and not [c for c in code if c["outputs"] or c["execution_count"]], "run nbstripout"
+    ran = [part for part in (notebook, *notebook.cells) if {"papermill", "execution"} & part.metadata.keys()]
+    assert not ran and not [cell for cell in code if cell.outputs or cell.execution_count], "run nbstripout"
+    sources = "\n".join(cell.source for cell in code)
+    assert not re.search(r"^class ", sources, re.M), "classes live in lib"
+    # papermill's client may wait for ever on a cell with an Output widget (nbclient's issue 312).
+    assert not re.search(r"\binteract(ive(_output)?)?\(|\bOutput\(", sources)
 
 
 def made_in(tree) -> set[str]:
@@ -110,11 +93,11 @@ def made_in(tree) -> set[str]:
     return named | {n.arg for n in nodes if isinstance(n, ast.arg)}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_one_figure_can_be_drawn_without_the_others(path):
-    sources = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
-    drawing = [ast.parse(source) for source in sources if "figures.save(" in source]
-    elsewhere = set().union(*(made_in(ast.parse(source)) for source in sources if "figures.save(" not in source))
+    code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    drawing, others = ([ast.parse(c) for c in code if ("figures.save(" in c) == draws] for draws in (True, False))
+    elsewhere = set().union(*map(made_in, others))
     for tree in drawing:
         used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - made_in(tree) - elsewhere
         assert not used & set().union(*map(made_in, drawing))

@@ -228,11 +228,6 @@ def test_a_template_for_a_folder_of_classes(folder):
         mg.write_template(folder)
 
 
-def test_attribution():
-    table = pd.DataFrame({"source": ["a", "b", ""], "licence": ["CC0", "CC0", ""]})
-    assert mg.attribution(table) == ["2 images: a and 1 more; licence CC0."]
-
-
 @st.composite
 def tables(draw):
     """Labels and groups of images, every label with two images or more; groups may hold several labels."""

@@ -87,14 +87,10 @@ def test_a_picture_is_turned_as_its_tag_says(tmp_path, code):
         np.testing.assert_allclose(read_image(tmp_path / name), upright / 255, atol=1e-5)
 
 
-def test_luminance(tmp_path):
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[:32, :, 0] = 255
+def test_luminance_and_single_bits(tmp_path):
+    red = np.dstack([GREY, 0 * GREY, 0 * GREY])
     Image.fromarray(red).save(tmp_path / "red.png")
-    np.testing.assert_allclose(read_image(tmp_path / "red.png"), red[..., 0] / 255 * 0.299, atol=1e-6)
-
-
-def test_a_single_bit_fills_the_range(tmp_path):
+    np.testing.assert_allclose(read_image(tmp_path / "red.png"), GREY / 255 * 0.299, atol=1e-6)
     for photometric, white in (("minisblack", 1), ("miniswhite", 0)):
         tifffile.imwrite(tmp_path / "a.tif", GREY > 127, photometric=photometric)
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), (GREY > 127) == white)

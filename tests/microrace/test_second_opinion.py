@@ -15,19 +15,17 @@ import pytest
 
 import micrographs as mg
 from microrace import evaluation, opinion
-from microrace.training import train
-from tiny import TINY
 
 
 @pytest.fixture(scope="module")
-def run_dir(manifest, tmp_path_factory):
+def run_dir(manifest, trained, tmp_path_factory):
     """What notebooks 01 and 02 leave, as far as a second opinion needs it."""
-    folder, result = tmp_path_factory.mktemp("run"), train(manifest, TINY)
-    metrics, scores = evaluation.evaluate(manifest, result)
+    folder = tmp_path_factory.mktemp("run")
+    metrics, scores = evaluation.evaluate(manifest, trained)
     assert metrics["heads"]["lowest"] <= metrics["heads"]["highest"] and 0 <= metrics["auroc_none"]["low"] < 1
-    result.machine.save(folder / "weights.pt")
+    trained.machine.save(folder / "weights.pt")
     mg.write_manifest(manifest, folder / "manifest.csv")
-    for name, table in {"held-out": result.held_out, "scores": scores}.items():
+    for name, table in {"held-out": trained.held_out, "scores": scores}.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     return folder
 

@@ -23,11 +23,6 @@ def quiz(manifest):
     return manifest[manifest["split"] == "quiz"].reset_index(drop=True)
 
 
-@pytest.fixture(scope="module")
-def result(manifest):
-    return train(manifest, TINY)
-
-
 @pytest.mark.parametrize("change", [{"loss": "hinge"}, {"scale_handling": "maybe"}, {"epochs": 0}, {"backbone_rate": -0.1}])
 def test_bad_settings_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
@@ -119,14 +114,14 @@ def test_a_head_parts_classes_it_has_seen():
 # Cross-validation and the machine
 
 
-def test_held_out_answers_cover_the_training_images_once(manifest, rows, result):
-    found, classes = result.held_out, mg.classes(manifest)
+def test_held_out_answers_cover_the_training_images_once(manifest, rows, trained):
+    found, classes = trained.held_out, mg.classes(manifest)
     assert sorted(found["file"]) == sorted(rows["file"])
     np.testing.assert_allclose(found[classes].sum(axis=1), 1, rtol=1e-5)
     assert found["answer"].tolist() == found[classes].idxmax(axis=1).tolist()
-    assert len(result.history) == TINY.epochs * TINY.n_members * (TINY.n_folds + 1)
-    assert np.isfinite(result.history[["loss", "spread"]]).all(axis=None)
-    accepted = (found["outlier_score"] <= result.machine.threshold).mean()
+    assert len(trained.history) == TINY.epochs * TINY.n_members * (TINY.n_folds + 1)
+    assert np.isfinite(trained.history[["loss", "spread"]]).all(axis=None)
+    accepted = (found["outlier_score"] <= trained.machine.threshold).mean()
     assert accepted == pytest.approx(TINY.acceptance_rate, abs=1 / len(rows))
 
 
@@ -144,7 +139,7 @@ def test_folds_keep_specimens_apart_and_subsets_take_whole_ones_of_every_class(r
         training.folds_of(rows, dataclasses.replace(TINY, max_train_images=1))
 
 
-def test_the_same_seed_gives_the_same_numbers_whatever_workers_and_threads(manifest, result, monkeypatch, tmp_path):
+def test_the_same_seed_gives_the_same_numbers_whatever_workers_and_threads(manifest, trained, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "FEATURES", tmp_path)  # computed anew, not read
     threads = torch.get_num_threads()
     try:
@@ -152,18 +147,18 @@ def test_the_same_seed_gives_the_same_numbers_whatever_workers_and_threads(manif
         again = train(manifest, dataclasses.replace(TINY, workers=2))
     finally:
         torch.set_num_threads(threads)
-    pd.testing.assert_frame_equal(again.held_out, result.held_out)
+    pd.testing.assert_frame_equal(again.held_out, trained.held_out)
     different = train(manifest, dataclasses.replace(TINY, seed=1), only_validate=True)
     assert different.machine is None
-    assert not np.array_equal(different.held_out["outlier_score"], result.held_out["outlier_score"])
+    assert not np.array_equal(different.held_out["outlier_score"], trained.held_out["outlier_score"])
 
 
 @pytest.mark.parametrize("backbone_rate", [0.0, 1.0])
-def test_a_saved_machine_answers_as_before(manifest, quiz, result, tmp_path, monkeypatch, backbone_rate):
-    machine = result.machine
+def test_a_saved_machine_answers_as_before(manifest, quiz, trained, tmp_path, monkeypatch, backbone_rate):
+    machine = trained.machine
     if backbone_rate:
         machine = train(manifest, dataclasses.replace(TINY, backbone_rate=backbone_rate, n_members=1, epochs=1)).machine
-        assert not np.allclose(machine.judge(quiz)[0], result.machine.judge(quiz)[0])
+        assert not np.allclose(machine.judge(quiz)[0], trained.machine.judge(quiz)[0])
     machine.save(tmp_path / "weights.pt")
     pd.testing.assert_frame_equal(Machine.load(tmp_path / "weights.pt", "cpu").scores(quiz), machine.scores(quiz))
     # What is saved does not tell by which process.
@@ -172,12 +167,11 @@ def test_a_saved_machine_answers_as_before(manifest, quiz, result, tmp_path, mon
     assert (tmp_path / "weights.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
 
 
-def test_the_machine_is_the_mean_of_its_heads_and_rejects_beyond_the_threshold(quiz, result):
-    machine, ensemble = result.machine, result.machine.ensemble
+def test_the_machine_is_the_mean_of_its_heads_and_rejects_beyond_the_threshold(quiz, trained):
+    machine, ensemble = trained.machine, trained.machine.ensemble
     both, outlier_score = machine.judge(quiz)
-    each = [
-        Machine(TINY, machine.classes, Ensemble([h], ensemble.outlier_score), 0.0).judge(quiz)[0] for h in ensemble.heads
-    ]
+    alone = [Ensemble([head], ensemble.outlier_score) for head in ensemble.heads]
+    each = [Machine(TINY, machine.classes, one, 0.0).judge(quiz)[0] for one in alone]
     np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
     assert np.abs(each[0] - each[1]).max() > 1e-4
     scores = Machine(TINY, machine.classes, ensemble, float(np.median(outlier_score))).scores(quiz)

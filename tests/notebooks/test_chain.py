@@ -1,16 +1,13 @@
 """The whole chain, notebook by notebook, with small parameters: what it hands over, and what may be done with it."""
 
 import json
-import re
 import shutil
 
-import nbformat
 import pandas as pd
 import pytest
 
 import micrographs as mg
 import readerstudy as rs
-from microrace import paths
 from microrace.readers import cases_of
 from microrace.study import runner
 from small import run
@@ -91,10 +88,3 @@ def test_the_chain_runs_on_the_real_micrographs(shared_manifest, tmp_path):
     assert (metrics["n_train"], metrics["n_quiz"], dataset["simulated"]) == (134, 36, False)
     # Nobody is invented to compare with.
     assert "nobody has answered" in comparison["skipped"][0] and not (tmp_path / "uhcs" / "panel.csv").exists()
-
-
-def test_no_notebook_makes_an_output_widget():
-    # papermill's client may wait for ever on a cell with one (nbclient's issue 312): it once cost a CI its 90 minutes.
-    for path in paths.NOTEBOOKS.glob("*.ipynb"):
-        code = "".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
-        assert not re.search(r"\binteract(ive(_output)?)?\(|\bOutput\(", code), path.name

@@ -7,8 +7,6 @@ import papermill
 
 import micrographs as mg
 from microrace import paths
-from microrace.training import train
-from tiny import TINY
 
 # What a student does, in the running kernel.
 PLAY = """
@@ -45,23 +43,22 @@ assert "the other habit" in e_said.value
 
 def test_the_lesson_plays_through_without_a_trained_machine(tiny_manifest, tmp_path):
     notebook = nbformat.read(paths.NOTEBOOKS / "explore-augmentations.ipynb", as_version=4)
-    assert all(
-        c.metadata.get("tags") or c.metadata["jupyter"]["source_hidden"] for c in notebook.cells if c.cell_type == "code"
-    )
+    code = [cell.metadata for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(about.get("tags") or about["jupyter"]["source_hidden"] for about in code)
     notebook.cells.append(nbformat.v4.new_code_cell(PLAY))
     nbformat.write(notebook, tmp_path / "lesson.ipynb")
     given = {"run_dir": str(tmp_path), "dataset": str(tiny_manifest)}
     papermill.execute_notebook(str(tmp_path / "lesson.ipynb"), str(tmp_path / "played.ipynb"), given, progress_bar=False)
 
 
-def test_the_newest_machine_of_the_same_images_is_found(manifest, tmp_path, monkeypatch):
+def test_the_newest_machine_of_the_same_images_is_found(manifest, trained, tmp_path, monkeypatch):
     cells = nbformat.read(paths.NOTEBOOKS / "explore-augmentations.ipynb", as_version=4).cells
     lesson = {}
     exec(next(cell.source for cell in cells if "def newest_machine" in cell.source), lesson)
     newest_machine = lesson["newest_machine"]
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     assert newest_machine() is None
-    machine = train(manifest, TINY).machine
+    machine = trained.machine
     for age, name in enumerate(["broken", "newer", "older"]):
         machine.save(file := tmp_path / name / "weights.pt")
         mg.write_manifest(manifest, tmp_path / name / "manifest.csv")

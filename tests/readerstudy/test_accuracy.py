@@ -1,5 +1,8 @@
 """Tables of accuracies by hand: readers, vote, parts of the quiz, missing answers, and panels as they come."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,3 +109,13 @@ def test_answers_that_cannot_be_compared_are_refused(make, who, column, value, s
 def test_specimens_must_be_known(make):
     with pytest.raises(ValueError, match="05.png"):
         readerstudy.readers_table(*make(), pd.Series("s", index=[f"{i:02d}.png" for i in range(5)]))
+
+
+def test_the_example_of_the_readme_runs_and_is_short(capsys):
+    text = (Path(readerstudy.__file__).parent / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "8 quiz images of 4 specimens were answered by 3 readers" in printed
+    assert "machine and the mean of these 3 readers cannot be told apart" in printed and "majority vote" in printed

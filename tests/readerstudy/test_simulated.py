@@ -2,11 +2,9 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 import statsmodels.api
 
 from readerstudy import simulated
-from steelrender import quizzes
 
 OPTIONS = ["bainite", "ferrite", "martensite", "pearlite", "none of these"]
 CASES = pd.DataFrame({"truth": OPTIONS * 48}, [f"{i}.png" for i in range(240)])
@@ -39,9 +37,3 @@ def test_what_makes_an_image_hard_is_recovered_from_many_readers(monkeypatch):
     assert np.corrcoef(fitted.params[3:], sheet.attrs["ability"])[0, 1] > 0.9
     visibility.iloc[0, 1] = ""
     assert simulated.visibility_terms(visibility) is None, "what is known of some images only is not used"
-
-
-def test_an_image_of_which_nothing_is_known_is_as_hard_as_a_rendered_one_is_on_average():
-    plans = [quizzes.plan(quiz, seed) for quiz in (1, 2) for seed in range(5)]
-    terms = pd.concat([simulated.visibility_terms(plan[plan["split"] == "quiz"]) for plan in plans])
-    assert (terms.to_numpy() @ PENALTIES).mean() == pytest.approx(simulated.USUAL_DIFFICULTY, abs=0.15)

@@ -36,15 +36,6 @@ def test_lamellae_have_their_spacing_in_um_at_every_scale(pixels_per_um, angle):
     assert abs(np.cos(np.arctan2(fy, fx) - angle)) == pytest.approx(1, abs=0.002)
 
 
-@pytest.mark.parametrize("correlation_um, pixels_per_um", [(0.2, 20.0), (5.0, 6.0)])
-def test_smooth_noise_has_unit_variance_and_its_correlation_length_in_um(correlation_um, pixels_per_um):
-    noise = np.stack([fields.smooth_noise(field(pixels_per_um, seed), correlation_um) for seed in range(12)])
-    # The coarsest field holds some 24 independent patches: 12 of them have a mean within 0.06, and thrice that is rare.
-    assert noise.mean() == pytest.approx(0, abs=0.18) and noise.std() == pytest.approx(1, abs=0.05)
-    lag = round(correlation_um * pixels_per_um * fields.SUPERSAMPLING)
-    assert (noise[:, :, lag:] * noise[:, :, :-lag]).mean() == pytest.approx(np.exp(-1), abs=0.07)
-
-
 @pytest.mark.parametrize("pixels_per_um, diameter_um, spread", [(2.0, 20.0, 0.1), (150.0, 0.25, 0.3)])
 def test_voronoi_cells_have_their_mean_diameter(pixels_per_um, diameter_um, spread):
     f = field(pixels_per_um)
@@ -89,17 +80,13 @@ def test_size_alone_parts_the_pairs_and_magnification_does_not():
 
 
 def test_the_plan_says_what_can_be_seen_of_each_picture():
-    table = quizzes.plan(1)
-    pearlite = table[table["label"] == "pearlite"]
+    pearlite = quizzes.plan(1).query("label == 'pearlite'")
     scale, optical = pearlite["pixels_per_um"], pearlite["modality"] == "optical"
     assert np.allclose(pearlite["feature_size_px"], pearlite["size_um"] * scale, rtol=0.01)
     assert np.allclose(pearlite["features_in_view"] * pearlite["feature_size_px"] ** 2, 512 * 384, rtol=0.02)
     # Two pixels are resolved; but by the light microscope a quarter of a micrometre, however large it is printed.
     resolved_um = np.where(optical & (scale > 8), 0.25, 2 / scale)
     assert np.allclose(pearlite["feature_over_resolution"], pearlite["size_um"] / resolved_um, rtol=0.02)
-    broken = [p["degeneracy"] > 1.2 for p in pearlite["parameters"]]
-    assert any(broken) and list(pearlite["ambiguity"] > 0) == broken
-    assert set("; ".join(table["mistaken_for"]).split("; ")) <= {*specimens.QUIZ_1, manifests.NONE_OF_THESE}
 
 
 # --- controls: what should not give the class away does not ---

@@ -113,10 +113,10 @@ def resolve(declared: dict[str, dict[str, tuple]], given: dict[str, str], option
         if name not in names:
             hint = f"set it with {OPTIONS[name]}" if name in OPTIONS else f"there are {', '.join(names)}"
             raise StudyError(f"-p {name}: no notebook takes this parameter; {hint}")
-    return {
-        notebook: {
-            name: options[name] if name in options else convert(name, given[name], *p) if name in given else p[0]
-            for name, p in parameters.items()
-        }
-        for notebook, parameters in declared.items()
-    }
+
+    def value(name: str, default, comment: str):
+        return (
+            options[name] if name in options else convert(name, given[name], default, comment) if name in given else default
+        )
+
+    return {notebook: {name: value(name, *p) for name, p in found.items()} for notebook, found in declared.items()}

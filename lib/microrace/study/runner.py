@@ -89,8 +89,9 @@ def origins() -> dict:
     """Return what a run comes from, for its record: the versions of all packages, the commit, the computer."""
     versions = {"python": platform.python_version()}
     versions |= {found.name: found.version for found in importlib.metadata.distributions()}
+    # By a shell, as there may be no git.
     command = f"git -C {shlex.quote(str(paths.ROOT))} describe --always --dirty --abbrev=40 --exclude='*'"
-    status, commit = subprocess.getstatusoutput(command)
+    status, commit = subprocess.getstatusoutput(command)  # noqa: S605
     host = f"{platform.platform()}, {os.cpu_count()} cores"
     return {"versions": versions, "commit": None if status else commit, "host": host}
 

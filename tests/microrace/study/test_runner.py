@@ -2,29 +2,17 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
-import toy
 from microrace import paths
 from microrace.study import runner
-
-AS_A_PROCESS = f"""
-import sys; from pathlib import Path
-from microrace import paths; from microrace.study import runner; from microrace.study.__main__ import main
-paths.NOTEBOOKS, paths.RUNS = Path("notebooks"), Path("runs")
-runner.CHAIN, runner.TRAINING = {toy.CHAIN!r}, {{"01-data", "02-learn"}}
-main(["--study", "toy", "--dataset", *sys.argv[1:]])
-print("loaded:", *sorted({{"torch", "papermill", "nbconvert", "jinja2", "IPython"}} & set(sys.modules)))
-"""
 
 
 def ran(capsys) -> set[str]:
     """The notebooks that ran, by what was said."""
     said = capsys.readouterr().out
-    return {name for name in toy.CHAIN if f"{name} done" in said}
+    return {name for name in runner.CHAIN if f"{name} done" in said}
 
 
 @pytest.fixture
@@ -62,13 +50,13 @@ def test_a_changed_file_of_the_library_runs_what_uses_it(finished_toy, monkeypat
     assert file in library and not [name for name in library if name.startswith(("steelrender/", "microrace/study/"))]
     monkeypatch.setattr(runner, "hash_library", lambda: library | {file: "changed"})
     # Another style of figures does not train anything again; a page's template counts as code does.
-    assert finished_toy() == 0 and asked == (["03-show"] if "figures" in file else [*toy.CHAIN])
+    assert finished_toy() == 0 and asked == (["03-show"] if "figures" in file else [*runner.CHAIN])
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"{'", b"\xff\xfe\x00"], ids=["list", "cut off", "binary"])
 def test_a_spoilt_record_of_a_run_counts_as_none(finished_toy, asked, content):
     (finished_toy.run_dir / "run.json").write_bytes(content)
-    assert finished_toy() == 0 and asked == [*toy.CHAIN]
+    assert finished_toy() == 0 and asked == [*runner.CHAIN]
 
 
 def test_a_finished_study_is_not_overwritten_without_being_told(finished_toy, capsys):
@@ -79,12 +67,6 @@ def test_a_finished_study_is_not_overwritten_without_being_told(finished_toy, ca
     assert finished_toy("seed=1", study="toy-seed1", options=["--like", "toy"]) == 0
     state = json.loads((paths.RUNS / "toy-seed1" / "run.json").read_text())
     assert state["given"] == {"epochs": "3", "rate": "1e-1", "grid": "full", "seed": "1"}
-
-
-def test_finding_nothing_to_do_loads_no_heavy_library(finished_toy):
-    command = [sys.executable, "-c", AS_A_PROCESS, finished_toy.manifest]
-    said = subprocess.run(command, cwd=finished_toy.folder, capture_output=True, text=True).stdout
-    assert "nothing to do" in said and said.endswith("loaded:\n")
 
 
 def test_two_runs_of_one_study_do_not_disturb_each_other(finished_toy, monkeypatch, capsys):
