@@ -254,6 +254,7 @@ def _fit_peer(method: str, features: CropFeatures, labels, config: TrainingConfi
     return answers
 
 
+@network.one_thread()
 def _held_out(manifest: pd.DataFrame, method: str, config: TrainingConfig, conditions) -> pd.DataFrame:
     """Held-out answers of a method under conditions: condition, file, label, split_group, answer."""
     columns = ["file", "label", "split_group"]
@@ -320,8 +321,7 @@ def _done(function, tasks: list[tuple], jobs: int, scheduler: str, description: 
             scheduler = stack.enter_context(cluster)
         client = stack.enter_context(Client(scheduler))
         futures = [client.submit(function, *task, pure=True) for task in tasks]
-        for _ in tqdm(as_completed(futures), total=len(futures), desc=description, unit="run"):
-            pass
+        list(tqdm(as_completed(futures), total=len(futures), desc=description, unit="run"))
         return client.gather(futures)
 
 

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import threadpoolctl
 import torch
 from pytorch_metric_learning import losses, miners
 from scipy.special import softmax
@@ -208,11 +209,12 @@ def resolve_device(device: str) -> torch.device:
 
 @contextlib.contextmanager
 def one_thread():
-    """Let torch compute in one thread: small steps gain nothing by more, and the last bit depends on their number."""
+    """Let torch and NumPy compute in one thread: small steps gain nothing by more, and the last bit depends on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpoolctl.threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -516,6 +516,7 @@ class Ensemble:
     outlier_score: OutlierScore
 
     @classmethod
+    @network.one_thread()
     def fit(cls, features: CropFeatures, labels, train_index, config: TrainingConfig):
         """Fit on the crops of some images: seconds.
 
@@ -543,19 +544,19 @@ class Ensemble:
         ours = features.select(train_index)
         of_class, n_classes = labels[ours.image_index], labels.max() + 1
         heads, histories = [], []
-        with network.one_thread():
-            whitening = Whitening.fit(ours.values)
-            for k in range(config.n_members):
-                seeded = dataclasses.replace(config, seed=config.seed * 1000 + k)
-                head, history = _fit_head(ours, whitening, labels, train_index, seeded)
-                heads.append((head, Prototypes.fit(head.points(ours), of_class, ours.image_index, n_classes)))
-                histories.append(history.assign(head=k + 1))
+        whitening = Whitening.fit(ours.values)
+        for k in range(config.n_members):
+            seeded = dataclasses.replace(config, seed=config.seed * 1000 + k)
+            head, history = _fit_head(ours, whitening, labels, train_index, seeded)
+            heads.append((head, Prototypes.fit(head.points(ours), of_class, ours.image_index, n_classes)))
+            histories.append(history.assign(head=k + 1))
         return cls(heads, OutlierScore.fit(ours.values, ours.image_index)), pd.concat(histories, ignore_index=True)
 
     def crop_probabilities(self, features: CropFeatures) -> np.ndarray:
         """Probabilities (n_crops, n_classes) of crops, means over the heads."""
         return np.mean([p.probabilities(head.points(features)) for head, p in self.heads], axis=0)
 
+    @network.one_thread()
     def judge(self, features: CropFeatures) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n_images, n_classes) and outlier scores (n_images,) of images, in the order of their numbers."""
         probability = features.image_means(self.crop_probabilities(features))

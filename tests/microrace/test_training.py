@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import threadpoolctl
 import torch
 
 import micrographs as mg
@@ -142,11 +143,10 @@ def test_folds_keep_specimens_apart_and_subsets_take_whole_ones_of_every_class(r
 def test_the_same_seed_gives_the_same_numbers_whatever_workers_and_threads(manifest, trained, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "FEATURES", tmp_path)  # computed anew, not read
     threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3 - min(threads, 2))
+    torch.set_num_threads(3 - min(threads, 2))
+    with threadpoolctl.threadpool_limits(3 - min(threads, 2)):
         again = train(manifest, dataclasses.replace(TINY, workers=2))
-    finally:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     pd.testing.assert_frame_equal(again.held_out, trained.held_out)
     different = train(manifest, dataclasses.replace(TINY, seed=1), only_validate=True)
     assert different.machine is None
