@@ -63,7 +63,7 @@ def values_of(run_dir: Path) -> dict[str, float]:
             table = pd.read_csv(run_dir / file)
             numbers = table.select_dtypes("number")
             who = table.drop(columns=numbers.columns).astype(str).agg(", ".join, axis=1)
-            cells = numbers.set_axis(who).stack()
+            cells = numbers.set_axis(who).stack().dropna()
             found |= {f"{file} {row}: {column}": float(v) for (row, column), v in cells.items() if "seconds" not in column}
     return found
 
@@ -176,7 +176,7 @@ def verify(study: str, dataset: str = "", skip_sweep: bool = False) -> None:
         os.environ["MICRORACE_FEATURES"] = f"{scratch}/features"
         dataset, panel = dataset or paths.ROOT / state["data"]["manifest"], state["panel"]
         panel = panel if panel in NO_SHEETS else paths.ROOT / panel
-        again = run(study, dataset, panel=panel, parameters=given, runs_dir=scratch)
+        again = run(study, dataset, panel=panel, parameters=given, jobs=os.cpu_count(), runs_dir=scratch)
         now, record = values_of(again), read_json(again / "run.json")
     wanted["now"] = pd.Series(now).reindex(wanted.index)
     off, size = (wanted["now"] - wanted["value"]).abs(), wanted["value"].abs().clip(lower=1)

@@ -26,7 +26,7 @@ def asked(monkeypatch):
     """What second runs are asked for, which give what is in runs/."""
     found = []
 
-    def run(study, dataset, *, panel, parameters, runs_dir):
+    def run(study, dataset, *, parameters, runs_dir, **more):
         found.extend(parameters)
         return Path(shutil.copytree(paths.RUNS / study, f"{runs_dir}/{study}"))
 
@@ -55,7 +55,7 @@ def test_a_tolerance_decides_unless_it_allows_too_much(finished_toy, table, aske
 
 
 def test_a_skipped_sweep_leaves_out_its_numbers_and_no_others(finished_toy, asked):
-    (finished_toy.run_dir / "levels.csv").write_text("factor,level,accuracy,seconds\naugmentation,none,0.9,3\n")
+    (finished_toy.run_dir / "levels.csv").write_text("factor,level,accuracy,change,seconds\naugmentation,none,0.9,,3\n")
     publish("toy")
     (finished_toy.run_dir / "levels.csv").unlink()
     with pytest.raises(StudyError, match=":\n  levels.csv augmentation, none: accuracy DIFFERS$"):
