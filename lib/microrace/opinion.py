@@ -245,12 +245,10 @@ def translator(language: str = "en"):
     ValueError
         If there is no such file.
     """
-    words = {path.name.split(".")[1]: json.loads(path.read_text("utf-8")) for path in HERE.glob("opinion.*.json")} | {
-        "en": {}
-    }
-    if language not in words:
-        raise ValueError(f"no page in the language {language!r}; take one of {', '.join(sorted(words))}")
-    words = words[language]
+    files = {path.name.split(".")[1]: path for path in HERE.glob("opinion.*.json")}
+    if language not in ("en", *files):
+        raise ValueError(f"no page in the language {language!r}; take one of {', '.join(sorted(['en', *files]))}")
+    words = json.loads(files[language].read_text(encoding="utf-8")) if language in files else {}
 
     def translated(text: str, **values) -> str:
         mark = words.get(".", ".")
