@@ -193,10 +193,8 @@ def kept(run_dir: Path, before: dict[str, str], given: dict[str, str], declared:
         f"{k}={v} (was {ran[name][k]})" for name in now for k, v in now[name].items() if v != ran[name][k] and k not in free
     }
     if other and (run_dir / "report.html").is_file():
-        raise StudyError(
-            f"{run_dir.name} is finished, with other parameters: {', '.join(sorted(other))}; choose another name (STUDY=), "
-            'or replace it by --replace (make PARAMS="--replace -p name=value")'
-        )
+        told = f"{run_dir.name} is finished, with other parameters: {', '.join(sorted(other))}; choose another name (STUDY=)"
+        raise StudyError(told + ', or replace it by --replace (make PARAMS="--replace -p name=value")')
     return before | given
 
 
