@@ -3,11 +3,11 @@
 A number counts as reproduced when it differs from the published one by no more than its tolerance:
 
 - what counts images, readers or specimens (whole numbers named ``n`` or ``n_...``) has none;
-- where the study was also run with other seeds (``make tolerance``), it is twice the standard deviation over the seeds,
-  the published one among them: another machine or another number of threads rounds otherwise, which moves a trained head
-  no farther than another start does;
 - otherwise it is what two images of the quiz (or held out, where there is no quiz) answered otherwise change a share by,
-  for numbers above 1 in proportion.
+  for numbers above 1 in proportion;
+- or, where that is more, twice the standard deviation over other seeds that the study was run with (``make tolerance``),
+  the published one among them: another machine rounds otherwise, which moves a trained head no farther than another start
+  does.
 
 Where that allows more than `TELLING`, a number that differs by more is neither reproduced nor different, but LOOSE: seeds
 differ too much to tell.
@@ -82,7 +82,7 @@ def numbers_of(run_dir: Path, seeds: list[Path] = ()):
     n_images = table["value"].get("metrics.json n_quiz", 1) or table["value"]["metrics.json n_train"]
     others = [pd.Series(values_of(folder), name=folder.name) for folder in seeds]
     spread = table[["value"]].join(others).std(axis=1, skipna=False) * SEEDS_APART
-    table["tolerance"] = spread.fillna(table["value"].abs().clip(lower=1) * IMAGES_APART / n_images)
+    table["tolerance"] = (table["value"].abs().clip(lower=1) * IMAGES_APART / n_images).clip(lower=spread.fillna(0))
     counts = table.index.str.contains(r"[. ]n(?:_\w+)?$") & (table["value"] % 1 == 0)
     return table.assign(tolerance=table["tolerance"].mask(counts, 0.0))
 

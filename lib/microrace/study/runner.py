@@ -248,7 +248,8 @@ def run(
     notebooks = {name: read_notebook(paths.NOTEBOOKS / f"{name}.ipynb") for name in CHAIN}
     declared = {name: found for name, (_, found) in notebooks.items()}
     selection = given.pop("selection", "quiz-like")
-    given = given if replace else kept(run_dir, state.get("given", {}), given, declared)
+    before = state.get("given", {}) if like or not replace else {}
+    given = before | given if replace else kept(run_dir, before, given, declared)
     if str(dataset) == "uhcsdb":
         from micrographs import uhcsdb
 

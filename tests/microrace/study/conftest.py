@@ -31,8 +31,8 @@ if fail:
 draw = random.Random(seed)
 weights = [draw.random() * rate for epoch in range(epochs)]
 Path(run_dir, "weights.json").write_text(json.dumps(weights))
-accuracy = {"value": 0.5 + weights[-1] / 10, "low": 0.4, "high": 0.8}
-Path(run_dir, "metrics.json").write_text(json.dumps({"n_quiz": 20, "accuracy": accuracy}))
+accuracy = {"value": 0.5 + weights[-1], "low": 0.4, "high": 0.8}
+Path(run_dir, "metrics.json").write_text(json.dumps({"n_quiz": 200, "accuracy": accuracy}))
 """,
     "03-show": """
 import json

@@ -64,7 +64,7 @@ def test_a_finished_study_is_not_overwritten_without_being_told(finished_toy, ca
     assert "toy is finished, with other parameters: epochs=4 (was 3); choose another name" in capsys.readouterr().err
     assert finished_toy("epochs=3", "rate=1e-1", "grid=full") == 0, "defaults and a larger sweep are the same study"
     assert finished_toy("grid=small") == 2 and "grid=small (was full)" in capsys.readouterr().err
-    assert finished_toy("seed=1", study="toy-seed1", options=["--like", "toy"]) == 0
+    assert finished_toy("seed=1", study="toy-seed1", options=["--like", "toy", "--replace"]) == 0
     state = json.loads((paths.RUNS / "toy-seed1" / "run.json").read_text())
     assert state["given"] == {"epochs": "3", "rate": "1e-1", "grid": "full", "seed": "1"}
 
