@@ -146,9 +146,9 @@ install:
 	@! git rev-parse --git-dir >/dev/null 2>&1 || git config filter.nbstripout.clean \
 	  '$(PYTHON) -m nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill cell.metadata.execution"'
 # JupyterLab does not ask whether to fetch news, and looks for no updates.
-	@mkdir -p "$$($(PY) -c 'import sys; print(sys.prefix)')/share/jupyter/lab/settings"
-	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
-	  > "$$($(PY) -c 'import sys; print(sys.prefix)')/share/jupyter/lab/settings/overrides.json"
+	@settings="$$($(PY) -c 'import sys; print(sys.prefix)')/share/jupyter/lab/settings" && mkdir -p "$$settings" && \
+	  echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
+	  > "$$settings/overrides.json"
 	@cat $(LOCK) > $(call quote,$(LOCKED))
 
 clean:  ## remove .venv, rendered micrographs, kept features and caches; runs/ stays

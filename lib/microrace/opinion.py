@@ -381,9 +381,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"predict: {error}", file=sys.stderr)
         return 2
     # Of folders, what is neither an image, nor an image's sidecar, nor written here.
-    used = {file for image in source for file in (image, *sidecars_of(image))} if given.images else set()
-    used |= {Path(os.path.abspath(file)) for file in (given.out, given.report) if file}
-    beside = {f for name in given.images or () for f in Path(os.path.abspath(name)).glob("[!.]*") if f.is_file()} - used
+    beside = {f for name in given.images or () for f in Path(os.path.abspath(name)).glob("[!.]*") if f.is_file()}
+    beside -= {file for image in source for file in (image, *sidecars_of(image))} if beside else set()
+    beside -= {Path(os.path.abspath(file)) for file in (given.out, given.report) if file}
     told = [*skipped, *((file.name, "its name is no image's, so it is left out") for file in sorted(beside))]
     for reason, files in pd.DataFrame(told, columns=["file", "reason"]).groupby("reason", sort=False)["file"]:
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""

@@ -239,8 +239,6 @@ def run(
     """
     import filelock
 
-    from micrographs import files_of
-
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", study):
         raise StudyError(f"--study {study}: use letters, digits, '-', '_' and '.' only")
     run_dir = Path(runs_dir or paths.RUNS).absolute() / study
@@ -248,8 +246,8 @@ def run(
     notebooks = {name: read_notebook(paths.NOTEBOOKS / f"{name}.ipynb") for name in CHAIN}
     declared = {name: found for name, (_, found) in notebooks.items()}
     selection = given.pop("selection", "quiz-like")
-    before = state.get("given", {}) if like or not replace else {}
-    given = before | given if replace else kept(run_dir, before, given, declared)
+    earlier = state.get("given", {}) if like or not replace else {}
+    given = earlier | given if replace else kept(run_dir, earlier, given, declared)
     if str(dataset) == "uhcsdb":
         from micrographs import uhcsdb
 
@@ -266,6 +264,8 @@ def run(
     options = dict(zip(OPTIONS, (str(run_dir), str(dataset), panel, max(jobs, 1), scheduler), strict=True))
     resolved = resolve(declared, given, options)
     values = {name: {key: value for key, value in found.items() if key not in OPTIONS} for name, found in resolved.items()}
+    from micrographs import files_of
+
     # Of the bytes of the manifest and of every image that it lists, which are judged later.
     data_hash = hash_value([sha256(path) for path in (dataset, *files_of(dataset))])
     data = {"manifest": os.path.relpath(dataset, paths.ROOT), "sha256": data_hash}
